@@ -1,0 +1,46 @@
+# Every target does its own set-up, once: the stamp is older than pyproject.toml or constraints.txt only
+# when something has to be installed.
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+UV := $(shell command -v uv 2>/dev/null)
+# uv does not read pip's variables; what pip was told is passed on.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check setup clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMP) ## a small model gets better from its own mistakes, in minutes, on this machine
+	@$(BIN)/errata demo $(ARGS)
+
+test: $(STAMP) ## the whole loop, offline
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(STAMP) ## ruff, mypy --strict, tests
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy --strict agent tools
+	@$(BIN)/python -m pytest -q
+
+setup: $(STAMP) ## install into .venv and nothing else
+
+clean: ## remove .venv and caches; runs stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "errata: no Python 3.11 or later on PATH; install one, or: make PYTHON=/path/to/python" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (once)"
+ifneq ($(UV),)
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+else
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+endif
+	@touch $@

@@ -1,0 +1,125 @@
+"""What a tool may ask of a teacher, as typed operations.
+
+A tool never sees a prompt, an endpoint or a token: it hands over a request record and gets a reply record.
+Three kinds of teacher fit behind this seam without a change in any tool: the embedded world, the labels that a
+dataset already carries, and a language model (any OpenAI-compatible endpoint).
+Every operation takes a batch, so that a teacher may answer concurrently; replies come in the order of requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from tools.records import Problem, Record
+
+Operation = Literal["option_probabilities", "missing_skill", "required_skills", "judge", "propose"]
+
+
+class OptionRequest(Record):
+    """Which option would you choose after reading these steps? The picture is withheld (P1 3.3)."""
+
+    problem: str
+    question: str
+    options: tuple[str, ...]
+    """Texts of the options; letters follow from the order."""
+    prior: tuple[float, ...]
+    """Stated prior per option, in [0, 1]; empty when no prior knowledge is stated."""
+    steps: tuple[str, ...]
+    """The first i steps of the student's rationale."""
+
+
+class OptionReply(Record):
+    """Probability of each option, renormalised over the options."""
+
+    probabilities: tuple[float, ...]
+    mass: float
+    """Raw probability that fell on any option before renormalising; below 0.5 the prefix is `unscored`."""
+
+
+class MissingSkillRequest(Record):
+    """Which one skill does the student lack?"""
+
+    problem: Problem
+    steps: tuple[str, ...]
+    step: int
+    """The marked mistake step; -1 when none was located, and then the whole rationale is the evidence."""
+    served: tuple[str, ...] = ()
+    """Skills already served to this error; they are excluded."""
+
+
+class RequiredSkillsRequest(Record):
+    """Which skills does this training sample exercise?"""
+
+    problem: Problem
+
+
+class SkillReply(Record):
+    """One or more short skills in the teacher's own words; empty when it knows none."""
+
+    skills: tuple[str, ...]
+
+
+class JudgeRequest(Record):
+    """Is question and answer right and answerable from the picture?"""
+
+    problem: Problem
+
+
+class JudgeReply(Record):
+    """1 wrong, 2 ambiguous, 3 right and answerable (P2); only 3 stays."""
+
+    score: Literal[1, 2, 3]
+    reason: str
+
+
+class ProposeRequest(Record):
+    """Propose `count` new training samples that exercise `skill`, in the manner of `example`."""
+
+    skill: str
+    example: Problem
+    count: int
+    seed: int
+
+
+class Proposal(Record):
+    """One proposed sample: what to draw, and what to ask. `program` is the scene program for exact drawing."""
+
+    skill: str
+    program: dict[str, Any] = Field(default_factory=dict)
+
+
+class ProposeReply(Record):
+    """As many proposals as the teacher can make, at most `count`."""
+
+    proposals: tuple[Proposal, ...]
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """See the module's docstring. An operation that a teacher cannot do is absent from `operations`."""
+
+    name: str
+    operations: frozenset[Operation]
+
+    def option_probabilities(self, requests: Sequence[OptionRequest]) -> list[OptionReply]:
+        """P1 3.3: the probability of every option at the answer position."""
+        ...
+
+    def missing_skill(self, requests: Sequence[MissingSkillRequest]) -> list[SkillReply]:
+        """P1 3.4: one short, fine-grained skill per error."""
+        ...
+
+    def required_skills(self, requests: Sequence[RequiredSkillsRequest]) -> list[SkillReply]:
+        """P1 3.5: the skills a training sample needs."""
+        ...
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
+        """P2: rate a made sample."""
+        ...
+
+    def propose(self, requests: Sequence[ProposeRequest]) -> list[ProposeReply]:
+        """P2: propose new samples."""
+        ...
