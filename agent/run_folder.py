@@ -1,0 +1,288 @@
+"""A run on disk: records as JSONL written whole and atomically, append-only logs, a lock, a stop file.
+
+    runs/<id>/ settings.yaml manifest.json skipped.jsonl attempts/<checkpoint>.<split>.jsonl
+               mistakes/<iteration>.jsonl skills/<iteration>.jsonl candidates/<iteration>.jsonl
+               lessons.jsonl checkpoints.jsonl checkpoints/<id>/ scorecards.jsonl
+               comparisons.jsonl decisions.jsonl receipts/<hash>.json teacher.sqlite
+               graph.sqlite ledger.jsonl events.jsonl result.json stop lock
+
+Every write goes to a temporary file, is synced, and takes the place of the old file in one step: a reader
+sees the old or the new records, never half. The logs grow by whole lines; a line torn by a kill is ignored on
+reading. Paths inside the run folder are written as `run:/...`, so that a run folder can be moved.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from tools.errors import OperatorError
+from tools.records import R, Record, from_jsonl, to_jsonl
+
+RUN_MARK = "run:/"
+LOCK_TRIALS = 10
+DISK_FAULTS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the file system is read-only",
+    errno.EACCES: "the folder may not be written to",
+    errno.EPERM: "the folder may not be written to",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+}
+
+
+@contextlib.contextmanager
+def disk_faults(path: Path) -> Iterator[None]:
+    """Turn what an operator can mend (full disk, no permission) into one line;
+    other faults pass as they are.
+    """
+    try:
+        yield
+    except OSError as error:
+        what = DISK_FAULTS.get(error.errno or 0)
+        if what is None:
+            raise
+        remedy = "make room or choose another folder, then resume; nothing was half-written"
+        raise OperatorError(what, where=str(error.filename or path), remedy=remedy) from None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write, sync and rename; on any fault the old file stands and the temporary one is gone."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_faults(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def append_line(path: Path, entry: dict[str, Any]) -> None:
+    """Append one JSON line in one write; a torn line before it is closed first."""
+    line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
+    with disk_faults(path), path.open("ab+") as file:
+        end = file.seek(0, os.SEEK_END)
+        if end:
+            file.seek(end - 1)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode("utf-8"))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The entries of an append-only log; lines torn by a kill are left out. A missing log is empty."""
+    entries = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                entry = json.loads(line)
+                if isinstance(entry, dict):
+                    entries.append(entry)
+    return entries
+
+
+class RunFolder:
+    """The folder of one run; see the module's docstring. Makes nothing until it is written to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).resolve()
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def write_records(self, name: str, records: Sequence[Record]) -> None:
+        """Replace the records of `name` (e.g. `mistakes/1.jsonl`) by these."""
+        own = json.dumps(str(self.path))[1:-1] + "/"
+        write_atomically(self.path / name, to_jsonl(records).replace(f'"{own}', f'"{RUN_MARK}'))
+
+    def read_records(self, name: str, kind: type[R]) -> list[R]:
+        """The records of `name`, empty when there are none.
+        Raises OperatorError for a file that was altered.
+        """
+        path = self.path / name
+        own = json.dumps(str(self.path))[1:-1] + "/"
+        try:
+            return list(from_jsonl(path.read_text(encoding="utf-8").replace(f'"{RUN_MARK}', f'"{own}'), kind))
+        except FileNotFoundError:
+            return []
+        except (ValidationError, UnicodeDecodeError):
+            remedy = "the file was altered by something else; put the old file back or start a new run"
+            raise OperatorError(
+                f"not a file of {kind.__name__} records", where=str(path), remedy=remedy
+            ) from None
+
+    def merge_records(self, name: str, records: Sequence[R], *, kind: type[R]) -> None:
+        """Add records by their id: a known id is replaced in its place, a new one appended. Never doubles."""
+        merged = {getattr(record, "id"): record for record in self.read_records(name, kind)}  # noqa: B009
+        merged.update({getattr(record, "id"): record for record in records})  # noqa: B009
+        self.write_records(name, list(merged.values()))
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def write_json(self, name: str, value: object) -> None:
+        write_atomically(
+            self.path / name, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        )
+
+    def read_json(self, name: str) -> Any:
+        """The value, or None when there is no such file."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            remedy = "the file was altered by something else; put the old file back or start a new run"
+            raise OperatorError("not valid JSON", where=str(self.path / name), remedy=remedy) from None
+
+    def write_text(self, name: str, text: str) -> None:
+        write_atomically(self.path / name, text)
+
+    def event(self, kind: str, **fields: Any) -> None:
+        """Append to events.jsonl with the time in seconds since the epoch."""
+        append_line(self.path / "events.jsonl", {"at": round(time.time(), 3), "event": kind, **fields})
+
+    def events(self) -> list[dict[str, Any]]:
+        return read_lines(self.path / "events.jsonl")
+
+    def spend(self, stage: str, *, iteration: int, **amounts: float | int | None) -> None:
+        """Append to ledger.jsonl what a stage used: seconds, asked, paid, samples; unknown is None."""
+        entry = {"at": round(time.time(), 3), "stage": stage, "iteration": iteration, **amounts}
+        append_line(self.path / "ledger.jsonl", entry)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return read_lines(self.path / "ledger.jsonl")
+
+    def request_stop(self) -> None:
+        """Ask the process that works on the run to stop after its current step."""
+        write_atomically(self.path / "stop", "stop\n")
+
+    def stop_requested(self) -> bool:
+        return self.has("stop")
+
+    def clear_stop(self) -> None:
+        with disk_faults(self.path):
+            (self.path / "stop").unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; raises OperatorError naming the process that holds it.
+
+        The lock ends with the process, also after kill -9.
+        """
+        path = self.path / "lock"
+        with disk_faults(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._seize(descriptor)
+            with disk_faults(path):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _seize(self, descriptor: int) -> None:
+        for _ in range(LOCK_TRIALS):
+            try:
+                return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.02)  # `holder` of another process holds the lock for an instant
+        holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+        remedy = f"wait for it, or stop it in order with: touch {self.path / 'stop'}"
+        what = f"another process works on this run (pid {holder})"
+        raise OperatorError(what, where=str(self.path), remedy=remedy)
+
+    def holder(self) -> int | None:
+        """Process id that works on the run now; None when nobody does."""
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            text = os.pread(descriptor, 32, 0).decode().strip()
+            return int(text) if text.isdigit() else None
+        finally:
+            os.close(descriptor)
+
+
+class RunSummary(NamedTuple):
+    """One line of the list of runs."""
+
+    id: str
+    path: Path
+    state: str
+    """running, finished, stopped (can be resumed) or new."""
+    stop_reason: str
+    iteration: int
+
+
+def make_run(root: Path, name: str) -> RunFolder:
+    """A new folder `<name>-<n>` under `root`, n counting from 1; two processes never get the same one."""
+    number = 1
+    with disk_faults(root):
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = root / f"{name}-{number}"
+            try:
+                path.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return RunFolder(path)
+
+
+def find_run(root: Path, name: str) -> RunFolder:
+    """The run called `name` under `root`, or at the path `name`;
+    `last` is the newest. Raises OperatorError.
+    """
+    runs = list_runs(root)
+    if name == "last" and runs:
+        return RunFolder(max(runs, key=lambda run: (run.path / "settings.yaml").stat().st_mtime).path)
+    for path in (root / name, Path(name)):
+        if (path / "settings.yaml").is_file():
+            return RunFolder(path)
+    known = ", ".join(run.id for run in runs[-8:])
+    remedy = f"there are {known}" if known else "start one with: errata demo"
+    raise OperatorError("no such run", where=str(root), value=name, remedy=remedy)
+
+
+def list_runs(root: Path) -> list[RunSummary]:
+    """All runs under `root` by name, numbers in their order."""
+    found = [p.parent for p in root.glob("*/settings.yaml")] if root.is_dir() else []
+
+    def order(path: Path) -> tuple[str, int]:
+        stem, _, number = path.name.rpartition("-")
+        return (stem, int(number)) if number.isdigit() else (path.name, 0)
+
+    return [summarize_run(RunFolder(path)) for path in sorted(found, key=order)]
+
+
+def summarize_run(folder: RunFolder) -> RunSummary:
+    """State of one run from its files alone."""
+    result = folder.read_json("result.json")
+    state = (
+        "running" if folder.holder() else "finished" if result else "stopped" if folder.events() else "new"
+    )
+    iteration = max((int(e.get("iteration", 0)) for e in folder.events()), default=0)
+    return RunSummary(folder.id, folder.path, state, result["stop_reason"] if result else "", iteration)

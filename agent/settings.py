@@ -1,0 +1,220 @@
+"""The one settings tree: everything that a run depends on, frozen, closed, saved whole with the run.
+
+Defaults stand here and nowhere else (those of training stand in `tools.train.recipe.Recipe`). Nothing below
+the command line reads the environment. Reading a file, overrides and the errors for a person are in
+`settings_file`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tools.train.recipe import Recipe
+
+
+class Branch(BaseModel):
+    """Base of all branches of the tree: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunSettings(Branch):
+    """What names and seeds the run."""
+
+    name: str = Field(default="run", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    """Folder of the run is the name with a counter: demo-1, demo-2, ..."""
+    seed: int = Field(default=0, ge=0)
+    branches: int = Field(default=2, ge=1, le=64)
+    """Error batches investigated at the same time; does not change any record."""
+
+
+class SourceSettings(Branch):
+    """Where the problems of one split come from. Rows [offset, offset + limit) of those that can be used."""
+
+    path: str
+    """Relative to `data.root` where that is set, else to the folder of the settings file."""
+    format: Literal["errata", "scienceqa", "support_corpus"] = "errata"
+    offset: int = Field(default=0, ge=0)
+    limit: int | None = Field(default=None, ge=1)
+    images_only: bool = False
+    """Use only questions that have a picture; the others are counted as skipped."""
+
+
+class WorldSizes(Branch):
+    """Problems per split of the embedded world."""
+
+    pool: int = Field(default=20_000, ge=1)
+    diagnosis: int = Field(default=400, ge=1)
+    gate: int = Field(default=200, ge=1)
+    test: int = Field(default=1_000, ge=1)
+
+
+class WorldSettings(Branch):
+    """The embedded world, generated once per seed and sizes and shared by the runs beside each other."""
+
+    seed: int = Field(default=0, ge=0)
+    sizes: WorldSizes = WorldSizes()
+
+
+class DataSettings(Branch):
+    """The four splits: either the embedded world, or one source each."""
+
+    root: str | None = None
+    """Folder that relative source paths start from; given on the command line, not in a shared file."""
+    world: WorldSettings | None = None
+    pool: SourceSettings | None = None
+    diagnosis: SourceSettings | None = None
+    gate: SourceSettings | None = None
+    test: SourceSettings | None = None
+    max_bad_share: float = Field(default=0.05, ge=0, le=1)
+    """A source with a greater share of broken rows stops the run."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> DataSettings:
+        given = [s for s in ("pool", "diagnosis", "gate", "test") if getattr(self, s) is not None]
+        if self.world is not None and given:
+            raise ValueError(f"data.world and data.{given[0]} exclude each other; remove one of them")
+        if self.world is None and len(given) < 4:
+            missing = [s for s in ("pool", "diagnosis", "gate", "test") if s not in given]
+            raise ValueError(
+                f"no source for {', '.join(missing)}; give data.{missing[0]}.path, or data.world"
+            )
+        return self
+
+
+class StudentSettings(Branch):
+    """The vision-language model that is measured and tuned."""
+
+    base: str
+    """Folder of model and processor, relative to the folder of the settings file."""
+    prompt: str = "student"
+    """Name of a file in prompts/, without .md."""
+    image_first: bool = False
+    max_new_tokens: int = Field(default=160, ge=1, le=4096)
+    batch: int = Field(default=64, ge=1)
+    workers: int = Field(default=2, ge=1, le=256)
+    """Processes that generate answers; does not change any record."""
+    chunk: int = Field(default=2_000, ge=1)
+    """Answers are on disk after every so many problems: a killed evaluation repeats at most one chunk."""
+
+
+class TeacherSettings(Branch):
+    """Who reads the errors."""
+
+    kind: Literal["world", "annotations"] = "world"
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Options of that teacher (`WorldTeacherOptions` for `world`); checked when the teacher is built."""
+
+
+class DecideSettings(Branch):
+    """The chat model that chooses the tools, and how long it may go on."""
+
+    model: str = "rules"
+    """`rules` for the embedded policy, else the name of a chat model behind `base_url`."""
+    base_url: str | None = None
+    key_env: str | None = None
+    """Name of the environment variable that holds the key; the key itself is never written down."""
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    max_steps: int = Field(default=24, ge=2, le=200)
+    """Replies of the model per error batch; bad replies count too."""
+    batch_errors: int = Field(default=64, ge=1)
+    """Errors per batch."""
+
+
+class LocateSettings(Branch):
+    """Mistake identification (P1 3.3). delta and window as in the paper."""
+
+    method: str = "answer_switch"
+    """Or a rival by its name in tools/locate/rivals.py."""
+    delta: float = Field(default=0.2, ge=0, le=1)
+    window: int = Field(default=12, ge=0)
+    strict: bool = False
+    prior: float = Field(default=0.6, ge=0, le=1)
+    scan: Literal["skip", "full"] = "skip"
+
+
+class RetrieveSettings(Branch):
+    """Which samples are fetched for a missing skill (P1 3.5)."""
+
+    mode: Literal["bm25", "dense", "hybrid"] = "bm25"
+    embedding: str = "none"
+    fill: bool = False
+    """Fill what the search leaves open by seeded sampling, marked as route `fill`."""
+
+
+class SynthesizeSettings(Branch):
+    """Samples that are made for a missing skill."""
+
+    enabled: bool = True
+    share: float = Field(default=0.25, ge=0, le=1)
+    """Part of a batch's samples that the embedded policy spends on made ones."""
+
+
+class FirewallSettings(Branch):
+    """What happens when the pool holds a validation or test problem."""
+
+    policy: Literal["stop", "exclude"] = "stop"
+    question_key: str = "auto"
+    """What makes two questions the same; see tools/data/firewall.py."""
+    perceptual: bool = False
+
+
+class GateSettings(Branch):
+    """When a new checkpoint is accepted."""
+
+    min_gain: float = Field(default=0.0, ge=0, le=1)
+    """In fractions; the lower end of the paired interval has to be above it."""
+    sentinels: bool = True
+    """A checkpoint under which a skill falls beyond its own noise is refused."""
+
+
+class Caps(Branch):
+    """Upper limits; None is no limit."""
+
+    samples: int | None = Field(default=None, ge=1)
+    seconds: float | None = Field(default=None, gt=0)
+    teacher_calls: int | None = Field(default=None, ge=1)
+    """Requests put to the teacher during diagnosis and synthesis, answered from the cache or not."""
+
+
+class BudgetSettings(Branch):
+    """What a run may use, in all and per iteration."""
+
+    total: Caps = Caps(samples=3_000)
+    iteration: Caps = Caps(samples=1_000)
+    index_calls: int | None = Field(default=None, ge=1)
+    """Requests for the required skills of the pool: a one-off with a line of its own in the ledger."""
+    iterations: int = Field(default=3, ge=1, le=1000)
+    target: float | None = Field(default=None, gt=0, le=1)
+    """Gate accuracy at which the run ends."""
+
+
+class Settings(Branch):
+    """The whole tree."""
+
+    run: RunSettings = RunSettings()
+    data: DataSettings
+    student: StudentSettings
+    teacher: TeacherSettings = TeacherSettings()
+    decide: DecideSettings = DecideSettings()
+    locate: LocateSettings = LocateSettings()
+    retrieve: RetrieveSettings = RetrieveSettings()
+    synthesize: SynthesizeSettings = SynthesizeSettings()
+    firewall: FirewallSettings = FirewallSettings()
+    train: Recipe = Recipe()
+    gate: GateSettings = GateSettings()
+    budget: BudgetSettings = BudgetSettings()
+    control: Literal["none", "random", "uniform"] = "none"
+    """`random` and `uniform` spend the same budget without a diagnosis (methods section 8)."""
+
+    @model_validator(mode="after")
+    def _samples_are_capped(self) -> Settings:
+        if self.budget.total.samples is None and self.budget.iteration.samples is None:
+            raise ValueError(
+                "budget.total.samples and budget.iteration.samples are both open; give one of them"
+            )
+        if self.decide.model != "rules" and self.decide.base_url is None:
+            raise ValueError("decide.base_url is needed for a chat model; give the address of its endpoint")
+        return self
