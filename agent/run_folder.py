@@ -161,7 +161,7 @@ class RunFolder:
     def events(self) -> list[dict[str, Any]]:
         return read_lines(self.path / "events.jsonl")
 
-    def spend(self, stage: str, *, iteration: int, **amounts: float | int | None) -> None:
+    def spend(self, stage: str, *, iteration: int, **amounts: float | int | str | None) -> None:
         """Append to ledger.jsonl what a stage used: seconds, asked, paid, samples; unknown is None."""
         entry = {"at": round(time.time(), 3), "stage": stage, "iteration": iteration, **amounts}
         append_line(self.path / "ledger.jsonl", entry)

@@ -11,7 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from tools.data.firewall import FirewallOptions
+from tools.locate.answer_switch import SwitchOptions
 from tools.train.recipe import Recipe
+from tools.world.generate import WorldSizes
 
 
 class Branch(BaseModel):
@@ -38,17 +41,10 @@ class SourceSettings(Branch):
     format: Literal["errata", "scienceqa", "support_corpus"] = "errata"
     offset: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, ge=1)
-    images_only: bool = False
-    """Use only questions that have a picture; the others are counted as skipped."""
-
-
-class WorldSizes(Branch):
-    """Problems per split of the embedded world."""
-
-    pool: int = Field(default=20_000, ge=1)
-    diagnosis: int = Field(default=400, ge=1)
-    gate: int = Field(default=200, ge=1)
-    test: int = Field(default=1_000, ge=1)
+    images: Literal["required", "present", "any"] | None = None
+    """Which questions are used by their pictures (tools/data/read.py); None is the format's own rule."""
+    max_bad_share: float | None = Field(default=None, ge=0, le=1)
+    """Share of broken rows at which the run stops; None is the format's own share."""
 
 
 class WorldSettings(Branch):
@@ -68,9 +64,6 @@ class DataSettings(Branch):
     diagnosis: SourceSettings | None = None
     gate: SourceSettings | None = None
     test: SourceSettings | None = None
-    max_bad_share: float = Field(default=0.05, ge=0, le=1)
-    """A source with a greater share of broken rows stops the run."""
-
     @model_validator(mode="after")
     def _one_origin(self) -> DataSettings:
         given = [s for s in ("pool", "diagnosis", "gate", "test") if getattr(self, s) is not None]
@@ -123,16 +116,11 @@ class DecideSettings(Branch):
     """Errors per batch."""
 
 
-class LocateSettings(Branch):
-    """Mistake identification (P1 3.3). delta and window as in the paper."""
+class LocateSettings(SwitchOptions):
+    """Mistake identification (P1 3.3); the random rivals are seeded by `run.seed`, not by `locate.seed`."""
 
     method: str = "answer_switch"
     """Or a rival by its name in tools/locate/rivals.py."""
-    delta: float = Field(default=0.2, ge=0, le=1)
-    window: int = Field(default=12, ge=0)
-    strict: bool = False
-    prior: float = Field(default=0.6, ge=0, le=1)
-    scan: Literal["skip", "full"] = "skip"
 
 
 class RetrieveSettings(Branch):
@@ -150,15 +138,6 @@ class SynthesizeSettings(Branch):
     enabled: bool = True
     share: float = Field(default=0.25, ge=0, le=1)
     """Part of a batch's samples that the embedded policy spends on made ones."""
-
-
-class FirewallSettings(Branch):
-    """What happens when the pool holds a validation or test problem."""
-
-    policy: Literal["stop", "exclude"] = "stop"
-    question_key: str = "auto"
-    """What makes two questions the same; see tools/data/firewall.py."""
-    perceptual: bool = False
 
 
 class GateSettings(Branch):
@@ -202,7 +181,7 @@ class Settings(Branch):
     locate: LocateSettings = LocateSettings()
     retrieve: RetrieveSettings = RetrieveSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
-    firewall: FirewallSettings = FirewallSettings()
+    firewall: FirewallOptions = FirewallOptions()
     train: Recipe = Recipe()
     gate: GateSettings = GateSettings()
     budget: BudgetSettings = BudgetSettings()

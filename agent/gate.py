@@ -1,0 +1,67 @@
+"""Accept or reject a checkpoint, and what follows from either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from agent.context import Context, StopReason
+from agent.state import LoopState
+from tools.records import Attempt, Comparison, Problem
+
+
+class Verdict(NamedTuple):
+    """What the gate changes in the state."""
+
+    comparison: Comparison
+    best: str
+    no_gain: int
+    """Rejected iterations in a row."""
+    withdrawn: list[int]
+    """Iterations whose lessons are not used again."""
+
+
+def judge_checkpoint(
+    before: list[Attempt], after: list[Attempt], *, problems: Mapping[str, Problem], state: LoopState, context: Context
+) -> Verdict:
+    """Paired comparison on the gate (methods, section 7).
+
+    The best checkpoint is kept. Lessons accumulate: those of a rejected iteration stay for the next training,
+    since a gain within noise says nothing against them; only where a sentinel skill fell are they withdrawn.
+    """
+    from tools.evaluate.compare import compare_attempts
+
+    options = context.settings.gate
+    comparison = compare_attempts(
+        before,
+        after,
+        split="gate",
+        problems=problems,
+        seed=context.settings.run.seed,
+        min_gain=options.min_gain,
+    )
+    if not options.sentinels and comparison.sentinels_fallen:
+        accepted = comparison.gain.low > options.min_gain
+        reason = f"{comparison.reason}; sentinels are not asked"
+        comparison = comparison.model_copy(update={"accepted": accepted, "reason": reason})
+    withdrawn = [] if comparison.accepted or not comparison.sentinels_fallen else [state["iteration"]]
+    return Verdict(
+        comparison=comparison,
+        best=state["checkpoint"] if comparison.accepted else state["best"],
+        no_gain=0 if comparison.accepted else state["no_gain"] + 1,
+        withdrawn=withdrawn,
+    )
+
+
+def find_stop(state: LoopState, *, errors: int, gate_accuracy: float, spent: str, context: Context) -> StopReason | None:
+    """Why the run ends before its next iteration; None when it goes on. First reason in the order below."""
+    budget = context.settings.budget
+    if budget.target is not None and gate_accuracy >= budget.target:
+        return "target_reached"
+    if errors == 0:
+        return "no_errors"
+    if state["no_gain"] >= 2:
+        return "no_gain_twice"
+    if state["iteration"] >= budget.iterations:
+        return "iteration_limit"
+    return "budget_spent" if spent else None

@@ -1,0 +1,65 @@
+"""The graph's state: round, stage, ids and numbers. Records live in the run folder."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+
+def union(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    """Reducer of `finished`: branches report each their own key, in any order."""
+    return dict(sorted({**left, **right}.items()))
+
+
+class Allotment(TypedDict):
+    """One error batch and what it may use."""
+
+    batch: str
+    problems: list[str]
+    samples: int
+    teacher_calls: int | None
+    batches: int
+    """How many batches share the iteration: retrieval keeps that many times its share in reserve."""
+
+
+class BranchState(TypedDict):
+    """What one branch of `investigate` is sent."""
+
+    iteration: int
+    best: str
+    allotment: Allotment
+
+
+class LoopState(TypedDict):
+    """What a checkpoint of the graph holds."""
+
+    iteration: int
+    """0 while the base is measured."""
+    stage: str
+    checkpoint: str
+    """The one that is being trained or judged."""
+    best: str
+    """The best one so far; its errors are investigated."""
+    no_gain: int
+    accepted: int
+    withdrawn: list[int]
+    allotments: list[Allotment]
+    finished: Annotated[dict[str, int], union]
+    """Samples that each batch proposed, by `<iteration>/<batch>`."""
+    stop: str
+    """Empty while the loop goes on."""
+
+
+def first_state(base: str) -> LoopState:
+    """Before anything was measured; `base` is the id of the base checkpoint."""
+    return LoopState(
+        iteration=0,
+        stage="start",
+        checkpoint=base,
+        best=base,
+        no_gain=0,
+        accepted=0,
+        withdrawn=[],
+        allotments=[],
+        finished={},
+        stop="",
+    )
