@@ -1,0 +1,144 @@
+import gzip
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools.evaluate.answers import parse_answer, parse_free_answer
+
+FIVE = tuple("ABCDE")
+FOLLOWERS = ("because", "since", "as", "and", "so", "which", "given", "due", "for")
+CASES = [
+    ("The final answer is option A", "A"),
+    ("The answer is (A", "A"),
+    ("**Answer:** B", "B"),
+    ("answer is:\nB", "B"),
+    ("\\boxed{C}", "C"),
+    ("The answer is $\\boxed{\\text{D}}$.", "D"),
+    ("The answer is A. Wait, the answer is B.", "B"),
+    ("The answer is not (A)", None),
+    ("The answer is A/B/C/D/E", None),
+    ("The answer is B.", "B"),
+    ("The answer is (C) red.", "C"),
+    ("answer is the option A", "A"),
+    ("choose the answer, A", "A"),
+    ("A is the correct answer", "A"),
+    ("Option B is correct.", "B"),
+    ("The correct option is D.", "D"),
+    ("Final answer **B**", "B"),
+    ("### Answer\nB", "B"),
+    ("I would choose C.", "C"),
+    ("answer: b", "B"),
+    ("B", "B"),
+    ("(B)", "B"),
+    ("B. red", "B"),
+    ("It is red.\nB.", "B"),
+    ("Answer: the magnets", None),
+    ("The answer is T", None),
+    ("The answer is a magnet.", None),
+    ("The answer is A magnet.", None),
+    ("The answer is a Magnet.", None),
+    *((f"The answer is A {word} it is red.", "A") for word in FOLLOWERS),
+    ("The answer is A-frame", None),
+    ("The answer is A's", None),
+    ("The answer is B or C.", None),
+    ("The answer is A and B.", None),
+    ("The answer is A, B, and C.", None),
+    ("A or B is the correct answer.", None),
+    ("Neither A is the correct answer.", None),
+    ("The answer isn't A.", None),
+    ("I do not think the answer is A.", None),
+    ("It is not solid, so the answer is B.", "B"),
+    ("The answer is B, not A.", "B"),
+    ("The answer is B. No, the answer is not A.", "B"),
+    ("Don't choose C.", None),
+    ("Vitamin C is the best.", None),
+    ("The final answer should be the option's letter from the given choices.", None),
+    ("The magnets attract.", None),
+    ("", None),
+]
+
+
+@pytest.mark.parametrize(("response", "answer"), CASES)
+def test_letters(response: str, answer: str | None) -> None:
+    assert parse_answer(response, letters=FIVE).answer == answer
+
+
+def test_only_letters_of_this_sample_are_answers() -> None:
+    assert parse_answer("The answer is C.", letters=("A", "B")).answer is None
+    assert parse_answer("The answer is A. The answer is C.", letters=("A", "B")).answer == "A"
+
+
+@pytest.mark.parametrize(
+    ("response", "start"),
+    [
+        ("The cell is red. So the answer is B. Bye.", 17),
+        ("The cell is red.\n**Answer:** B", 17),
+        ("The answer is B. Let me check. The answer is B.", 0),
+        ("The answer is A. Wait, the answer is B.", 17),
+        ("The cell is red.", None),
+    ],
+)
+def test_the_answer_starts_at_the_first_sentence_that_states_it(response: str, start: int | None) -> None:
+    assert parse_answer(response, letters=FIVE).start == start
+
+
+def test_the_papers_table_reads_what_it_reads() -> None:
+    twenty = tuple("ABCDEFGHIJKLMNOPQRST")
+    assert parse_answer("Answer: the magnets", letters=twenty, mode="table10").answer == "T"
+    assert parse_answer("The final answer is option A", letters=FIVE, mode="table10").answer is None
+    assert parse_answer("The answer is A. Wait, the answer is B.", letters=FIVE, mode="table10").answer == "A"
+    assert parse_answer("So the answer is (C", letters=FIVE, mode="table10").answer == "C"
+
+
+@pytest.mark.parametrize(
+    ("response", "answer", "start"),
+    [
+        ("Two cells. The answer is red.", "red", 11),
+        ("The answer is 3.5.", "3.5", 0),
+        ("The answer is 3. So we stop.", "3", 0),
+        ("The answer is:\nred\nThat is all.", "red", 0),
+        ("Answer: a magnet", "a magnet", 0),
+        ("The answer is **two cats**. They sleep.", "two cats", 0),
+        ("so \\boxed{12}", "12", 0),
+        ("The answer is red. Wait, the answer is blue.", "blue", 19),
+        ("The answer is not red.", None, None),
+        ("I do not think the answer is red.", None, None),
+        ("The answer is .", None, None),
+        ("blue", "blue", 0),
+        ("the cell at the top is", None, None),
+        ("", None, None),
+    ],
+)
+def test_free_form(response: str, answer: str | None, start: int | None) -> None:
+    assert parse_free_answer(response) == (answer, start)
+
+
+@given(st.text(alphabet="ABab answeris:().\n*not/the-'", max_size=80))
+def test_any_text_gives_one_of_the_letters_or_nothing(response: str) -> None:
+    parsed = parse_answer(response, letters=("A", "B"))
+    assert parsed.answer in ("A", "B", None)
+    assert (parsed.start is None) == (parsed.answer is None)
+    assert parsed.start is None or 0 <= parsed.start < len(response)
+
+
+@pytest.mark.skipif("ERRATA_DATA" not in os.environ, reason="ERRATA_DATA names no folder with datasets")
+def test_real_responses_are_read_as_their_authors_read_them() -> None:
+    folder = Path(os.environ["ERRATA_DATA"]) / "scienceqa"
+    choices = {}
+    for line in (folder / "test.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        choices[row["id"]] = len(row["choices"])
+    same = total = 0
+    with gzip.open(folder / "model_cot_traces_test.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            letters = tuple("ABCDEFGH"[: choices[row["qid"]]])
+            if row["output"] and 0 <= row["pred"] < len(letters):
+                total += 1
+                same += parse_answer(row["output"], letters=letters).answer == letters[row["pred"]]
+    assert total > 12_000
+    assert same >= 0.999 * total
