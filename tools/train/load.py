@@ -1,0 +1,123 @@
+"""Open a student from disk: model, processor, adapter. The same path for the embedded student and for a
+user's 7B.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch  # noqa: TID253
+from peft import PeftModel  # noqa: TID253
+from safetensors import SafetensorError
+from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: TID253
+from transformers.utils import logging as transformers_logging  # noqa: TID253
+
+from tools.errors import OperatorError
+
+
+class Student(NamedTuple):
+    """A loaded model with its processor, on `device`."""
+
+    model: Any
+    processor: Any
+    device: torch.device
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    @property
+    def end_ids(self) -> list[int]:
+        """Ids that end an answer: those of the generation config and the tokenizer's own."""
+        stated = self.model.generation_config.eos_token_id
+        ids = stated if isinstance(stated, list) else [stated]
+        return sorted({i for i in (*ids, self.tokenizer.eos_token_id) if i is not None})
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is an accelerator when there is one; never switches in silence from a device that was asked
+    for.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise OperatorError("no CUDA device", where="device", value=name, remedy="set device to auto or cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def check_base(folder: str) -> None:
+    """Raise `OperatorError` unless `folder` looks like a vision-language model with its processor."""
+    config = Path(folder) / "config.json"
+    if not config.is_file():
+        raise OperatorError(
+            "no model here: config.json is missing",
+            where=folder,
+            remedy="give the folder that save_pretrained wrote, with model and processor",
+        )
+    try:
+        body = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OperatorError(f"not JSON: {error}", where=str(config), remedy="copy the model again") from error
+    if not isinstance(body, dict) or "vision_config" not in body:
+        kind = body.get("model_type") if isinstance(body, dict) else None
+        raise OperatorError(
+            "the base is no vision-language model",
+            where=folder,
+            value=kind,
+            remedy="choose a model that AutoModelForImageTextToText loads",
+        )
+
+
+def open_student(base: str, *, adapter: str | None, device: str) -> Student:
+    """Load base and processor, merge `adapter` into the weights; float32 on CPU, bfloat16 on CUDA.
+
+    Raises `OperatorError` for a missing or foreign folder, a broken file, or an adapter that does not fit.
+    """
+    check_base(base)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    place = pick_device(device)
+    kind = torch.float32 if place.type == "cpu" else torch.bfloat16
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(base, dtype=kind, local_files_only=True)
+        processor = AutoProcessor.from_pretrained(base, local_files_only=True)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise OperatorError(
+            f"cannot load the base: {first_line(error)}",
+            where=base,
+            remedy="the folder needs a vision-language model and its processor",
+        ) from error
+    if not hasattr(processor, "tokenizer") or getattr(processor, "chat_template", None) is None:
+        raise OperatorError(
+            "the processor has no tokenizer or no chat template",
+            where=base,
+            remedy="save the full processor with its chat template beside the model",
+        )
+    processor.tokenizer.padding_side = "left"
+    if adapter is not None:
+        model = merge_adapter(model, adapter)
+    return Student(model.to(place), processor, place)
+
+
+def merge_adapter(model: Any, folder: str) -> Any:
+    """Add a LoRA adapter to the weights. Raises `OperatorError` when it is missing or does not fit."""
+    if not (Path(folder) / "adapter_config.json").is_file():
+        raise OperatorError(
+            "no adapter here: adapter_config.json is missing",
+            where=folder,
+            remedy="train again, or name the folder of a finished checkpoint",
+        )
+    try:
+        return PeftModel.from_pretrained(model, folder).merge_and_unload()
+    except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
+        raise OperatorError(
+            f"the adapter does not fit the base: {first_line(error)}",
+            where=folder,
+            remedy="use the base it was trained from",
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The head of an error from a library, short enough for one line."""
+    return " ".join(str(error).split())[:240]

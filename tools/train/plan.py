@@ -1,0 +1,60 @@
+"""What a training does when, decided before it starts: the order of samples, the learning rate, the layers."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from tools.errors import OperatorError
+from tools.records import seed_of
+
+
+def plan_epoch(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Batches of sample numbers: shuffled, then sorted by length within stretches of 8 batches to save
+    padding.
+    """
+    rng = random.Random(seed_of("epoch", seed, epoch))
+    order = rng.sample(range(len(lengths)), len(lengths))
+    stretch = 8 * batch_size
+    batches = []
+    for start in range(0, len(order), stretch):
+        part = sorted(order[start : start + stretch], key=lambda i: lengths[i])
+        batches += [part[i : i + batch_size] for i in range(0, len(part), batch_size)]
+    rng.shuffle(batches)
+    return batches
+
+
+def learning_rate_at(step: int, *, steps: int, warmup: float, schedule: str) -> float:
+    """Factor on the learning rate for step 0..steps-1: linear warm-up, then the schedule down towards 0."""
+    rise = math.ceil(steps * warmup)
+    if step < rise:
+        return (step + 1) / rise
+    done = (step - rise) / max(1, steps - rise)
+    return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[schedule]
+
+
+def linear_names(model: Any, *, targets: str | tuple[str, ...]) -> list[str]:
+    """Names of the layers that get a LoRA. Raises `OperatorError` when there are none."""
+    from torch.nn import Linear
+
+    text = ("text_model", "language_model")
+    parts = (*text, "connector", "projector") if targets == "text-and-connector" else text
+    linear = [name for name, module in model.named_modules() if isinstance(module, Linear)]
+    if isinstance(targets, tuple):
+        names = [n for n in linear if any(n == t or n.endswith(f".{t}") for t in targets)]
+    else:
+        names = [
+            n
+            for n in linear
+            if any(part in n.split(".") or part in n for part in parts) and "vision" not in n
+        ]
+    if not names:
+        raise OperatorError(
+            "no linear layer matches",
+            where="target_modules",
+            value=targets,
+            remedy=f"choose among {', '.join(sorted({n.split('.')[-1] for n in linear})[:12])}",
+        )
+    return names
