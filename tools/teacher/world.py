@@ -1,0 +1,207 @@
+"""The embedded teacher: reads the text of a question and steps, and knows the rules of the world.
+
+It never sees the picture in step location: from the words alone it keeps a posterior over what the calls of the
+question's program may have resulted in. A step that it has read is believed with a reliability; an unread perception
+is uniform over what is possible; an unread rule follows from its inputs. The stated prior enters as evidence.
+Noise makes it as fallible as a language model: per problem, a random lean of the start and a random trust in steps.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from tools.errors import OperatorError
+from tools.records import Record, seed_of
+from tools.teacher.protocol import (
+    JudgeReply,
+    JudgeRequest,
+    MissingSkillRequest,
+    Operation,
+    OptionReply,
+    OptionRequest,
+    Proposal,
+    ProposeReply,
+    ProposeRequest,
+    RequiredSkillsRequest,
+    SkillReply,
+)
+from tools.world.check import align_claims, find_gold_steps, read_problem
+from tools.world.programs import Program, read_question
+from tools.world.questions import families_needing
+from tools.world.scene import random_scene
+from tools.world.skills import SKILL_OF_WORDING, SKILLS, Claim
+
+
+class WorldTeacherOptions(Record):
+    """Knobs of the embedded teacher; the defaults are a good but fallible reader."""
+
+    reliability: float = Field(0.93, gt=0, lt=1)
+    """How much it believes a step that it reads."""
+    start_noise: float = Field(0.35, ge=0)
+    """Standard deviation, in log-odds, of its lean before any step."""
+    trust_noise: float = Field(0.5, ge=0)
+    """Standard deviation, in log-odds, of its trust in the steps of one problem."""
+    seed: int = 0
+
+
+_EMPTY = random_scene(random.Random(0))  # rules ignore the scene; perception is never evaluated on it
+
+
+class WorldTeacher:
+    """See the module's docstring. Raises OperatorError for a question that is not of this world."""
+
+    name = "world"
+    operations: frozenset[Operation] = frozenset(
+        {"option_probabilities", "missing_skill", "required_skills", "judge", "propose"}
+    )
+
+    def __init__(self, options: WorldTeacherOptions | None = None) -> None:
+        self.options = options or WorldTeacherOptions()
+
+    def option_probabilities(self, requests: Sequence[OptionRequest]) -> list[OptionReply]:
+        """See `Teacher`; exact over the results of the program, given the noise."""
+        return [self._weigh_options(r) for r in requests]
+
+    def missing_skill(self, requests: Sequence[MissingSkillRequest]) -> list[SkillReply]:
+        """The skill of the marked step in one of its wordings; without a mark, that of the first false claim."""
+        return [self._name_missing(r) for r in requests]
+
+    def required_skills(self, requests: Sequence[RequiredSkillsRequest]) -> list[SkillReply]:
+        """The skills of the program, each in a wording that depends on the sample."""
+        replies = []
+        for request in requests:
+            program = _program_of(request.problem.question, request.problem.id)
+            names = dict.fromkeys(call.skill for call in program.calls)
+            replies.append(SkillReply(skills=tuple(self._word(name, request.problem.id) for name in names)))
+        return replies
+
+    def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
+        """Compute the answer from the scene and compare."""
+        replies = []
+        for request in requests:
+            scene, program = read_problem(request.problem)
+            results = program.run(scene)
+            if results is None:
+                replies.append(JudgeReply(score=2, reason="the question is ill-posed for this scene"))
+            elif program.read_answer(results) != request.problem.target_text:
+                replies.append(JudgeReply(score=1, reason=f"the scene says {program.read_answer(results)}"))
+            else:
+                replies.append(JudgeReply(score=3, reason="the answer follows from the scene"))
+        return replies
+
+    def propose(self, requests: Sequence[ProposeRequest]) -> list[ProposeReply]:
+        """Scene programs whose questions need the skill, those about it first in turn."""
+        replies = []
+        for request in requests:
+            skill = SKILL_OF_WORDING.get(request.skill)
+            families = [f for f in families_needing(skill) if f.focus == skill] if skill else []
+            proposals = [
+                Proposal(
+                    skill=request.skill,
+                    program={"family": families[i % len(families)].name, "seed": seed_of(request.seed, i)},
+                )
+                for i in range(request.count if families else 0)
+            ]
+            replies.append(ProposeReply(proposals=tuple(proposals)))
+        return replies
+
+    def _word(self, skill: str, key: str) -> str:
+        wordings = SKILLS[skill].wordings
+        return wordings[seed_of("wording", self.options.seed, skill, key) % len(wordings)]
+
+    def _name_missing(self, request: MissingSkillRequest) -> SkillReply:
+        program = _program_of(request.problem.question, request.problem.id)
+        by_step = {place: program.calls[i].skill for i, (place, _) in align_claims(request.steps, program).items()}
+        place = request.step if request.step >= 0 else find_gold_steps(request.problem, request.steps).first_false
+        served = {SKILL_OF_WORDING.get(s, s) for s in request.served}
+        last = program.calls[-1].skill
+        wanted = [by_step.get(place, last), last, *(c.skill for c in program.calls)]
+        names = [name for name in dict.fromkeys(wanted) if name not in served]
+        return SkillReply(skills=(self._word(names[0], request.problem.id),) if names else ())
+
+    def _weigh_options(self, request: OptionRequest) -> OptionReply:
+        program = _program_of(request.question, request.problem)
+        rng = random.Random(seed_of("teacher", self.options.seed, request.problem))
+        lean = [rng.gauss(0, self.options.start_noise) for _ in request.options]
+        odds = math.log(self.options.reliability / (1 - self.options.reliability)) + rng.gauss(
+            0, self.options.trust_noise
+        )
+        stated = {i: claim for i, (_, claim) in align_claims(request.steps, program).items()}
+        answers = spread_answers(program, stated, trust=1 / (1 + math.exp(-odds)))
+        floor = 1e-3
+        rest = 1 - sum(request.prior)
+        silent = sum(p == 0 for p in request.prior) or 1
+        weights = []
+        for index, option in enumerate(request.options):
+            prior = (request.prior[index] or rest / silent) if request.prior else 1 / len(request.options)
+            weights.append(max(prior, floor) * math.exp(lean[index]) * max(answers.get(option, 0.0), floor))
+        total = sum(weights)
+        return OptionReply(probabilities=tuple(w / total for w in weights), mass=1.0)
+
+
+def _program_of(question: str, where: str) -> Program:
+    asked = read_question(question)
+    if asked is None:
+        raise OperatorError(
+            "the embedded teacher cannot read this question",
+            where=f"problem {where}",
+            value=question[:60],
+            remedy="set teacher.kind to annotations or to a language model",
+        )
+    return asked[1]
+
+
+def spread_answers(program: Program, stated: dict[int, Claim], *, trust: float) -> dict[str, float]:
+    """Distribution over answers given the claims read so far.
+
+    Calls are followed in order as a distribution over the results that later calls or the answer still need; an
+    unstated perception stays symbolic (`?`) unless it is the answer's, since every result is alike to the reader.
+    """
+    states: dict[tuple[str, ...], float] = {(): 1.0}
+    for index in range(len(program.calls)):
+        following: dict[tuple[str, ...], float] = defaultdict(float)
+        for results, weight in states.items():
+            for value, share in _spread_call(program, index, list(results), stated.get(index), trust).items():
+                following[(*results, value)] += weight * share
+        states = following
+    answers: dict[str, float] = defaultdict(float)
+    for results, weight in states.items():
+        answers[program.read_answer(list(results))] += weight
+    unknown = {a: w for a, w in answers.items() if "?" in a}
+    return _resolve_unknown(program, answers, unknown) if unknown else dict(answers)
+
+
+def _resolve_unknown(program: Program, answers: dict[str, float], unknown: dict[str, float]) -> dict[str, float]:
+    """Share the weight of symbolic answers equally over the results that the answering calls can have."""
+    domains = [SKILLS[program.calls[i].skill].domain for i in program.answer]
+    resolved: dict[str, float] = defaultdict(float, {a: w for a, w in answers.items() if "?" not in a})
+    for answer, weight in unknown.items():
+        parts = answer.split(" and ")
+        texts = [""]
+        for part, domain in zip(parts, domains, strict=True):
+            values = domain if part == "?" else (part,)
+            texts = [f"{text} and {v}".removeprefix(" and ") for text in texts for v in values]
+        for text in texts:
+            resolved[text] += weight / len(texts)
+    return dict(resolved)
+
+
+def _spread_call(
+    program: Program, index: int, results: list[str], claim: Claim | None, trust: float
+) -> dict[str, float]:
+    """Distribution of one call's result given the results before it."""
+    skill = SKILLS[program.calls[index].skill]
+    inputs = program.inputs(index, results)
+    known = not skill.perception and not any("?" in i for i in inputs)
+    computed = skill.evaluate(_EMPTY, inputs) if known else None
+    own = computed if computed is not None else "?"
+    if claim is None:
+        return {own: 1.0}
+    spread = {claim.result: trust}
+    spread[own] = spread.get(own, 0.0) + (1 - trust)
+    return spread
