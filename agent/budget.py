@@ -1,9 +1,9 @@
 """Budgets: what a run has used and may still use, in samples, seconds and teacher calls.
 
-Checked before a step, never during it. Samples are lessons (unique training samples, kept or withdrawn); teacher
-calls are the `asked` of decisions, so both are the same in a resumed run. Seconds are the stages' times in the ledger.
-Shares of error batches are allotted here beforehand, so that no batch takes from another and the number of
-branches changes nothing.
+Checked before a step, never during it. Samples are lessons (unique training samples, kept or withdrawn);
+teacher calls are the `asked` of decisions, so both are the same in a resumed run. Seconds are the stages'
+times in the ledger. Shares of error batches are allotted here beforehand, so that no batch takes from another
+and the number of branches changes nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,9 @@ def measure_remaining(folder: RunFolder, *, budget: BudgetSettings, iteration: i
         rests = [c - u for c, u in ((cap, used), (own_cap, own_used)) if c is not None]
         left.append(max(0, min(rests)) if rests else None)
     samples, seconds, calls = left
-    return Remaining(None if samples is None else int(samples), seconds, None if calls is None else int(calls))
+    return Remaining(
+        None if samples is None else int(samples), seconds, None if calls is None else int(calls)
+    )
 
 
 def _limits(caps: Caps) -> tuple[float | None, ...]:

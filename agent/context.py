@@ -7,20 +7,24 @@ brings its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from agent.run_folder import RunFolder
 from agent.settings import Settings
+from tools.errors import StopRequested
 from tools.records import Attempt, Checkpoint, Comparison, Decision, Lesson, Problem, Scorecard, Split
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
     from agent.receipts import Receipts
-    from agent.recording import RecordingTeacher
+    from agent.recording import RecordingTeacher, TestFence
+    from tools.retrieve.lexical import SearchIndex
 
 Stage = Literal[
     "prepare", "index", "evaluate", "triage", "allocate", "investigate", "assemble", "train", "gate", "report"
@@ -106,12 +110,13 @@ class Student(Protocol):
         problems: Sequence[Problem],
         *,
         checkpoint: Checkpoint,
-        done: Mapping[str, Attempt],
+        store: Path,
         on_answer: Callable[[int, int, int], None],
     ) -> list[Attempt]:
-        """One attempt per problem, in order. Those in `done` (by problem id) are returned as they are.
+        """One attempt per problem, in order.
 
-        `on_answer` is told (done, total, correct).
+        Each answer is appended to the file `store` as it comes, and those that are there are not
+        asked for again. `on_answer` is told (done, total, correct), and may raise StopRequested.
         """
         ...
 
@@ -122,11 +127,13 @@ class Student(Protocol):
         checkpoint_id: str,
         folder: Path,
         replay: Sequence[Problem],
+        max_seconds: float | None,
         on_progress: Callable[[int, int, float | None], None],
     ) -> Checkpoint:
         """Train from the base into `folder`, going on from what a killed training left there.
 
-        `on_progress` is told (step, steps, loss).
+        `on_progress` is told (step, steps, loss), and may raise StopRequested: the training then
+        saves its state. `max_seconds` is what the budget leaves, None without a limit.
         """
         ...
 
@@ -142,8 +149,36 @@ class Context:
     student: Student
     teacher: RecordingTeacher
     receipts: Receipts
-    index: object
-    """Skill index of the pool (tools.retrieve); None in a control, which does not search."""
-    decider: BaseChatModel | None = None
-    """The deciding chat model; None in a control."""
+    index: SearchIndex
+    """Of the skills that the pool's samples require; empty in a control that does not search."""
+    skill_names: Sequence[str]
+    """Skills of the pool, most frequent first: wordings that the teacher finds are matched to them."""
+    fence: TestFence
+    decider: BaseChatModel
+    """The chat model that chooses the tools."""
     reporter: Reporter = field(default_factory=SilentReporter)
+
+    def stop_if_asked(self) -> None:
+        """Raise StopRequested between two steps when the user asked for a stop."""
+        if self.folder.stop_requested():
+            raise StopRequested("stopped by the user")
+
+    @contextlib.contextmanager
+    def timed(self, stage: Stage, *, iteration: int, total: int = 0) -> Iterator[list[str]]:
+        """Tell that a stage begins and ends, and put its seconds into the ledger, also when it fails.
+
+        Yields a list that takes the summary.
+        """
+        self.stop_if_asked()
+        self.folder.event("stage_started", stage=stage, iteration=iteration, total=total)
+        self.reporter.stage_started(stage, iteration=iteration, total=total)
+        summary: list[str] = []
+        started = time.monotonic()
+        try:
+            yield summary
+        finally:
+            seconds = round(time.monotonic() - started, 3)
+            self.folder.spend(stage, iteration=iteration, seconds=seconds)
+        told = "; ".join(summary)
+        self.folder.event("stage_ended", stage=stage, iteration=iteration, summary=told)
+        self.reporter.stage_ended(stage, iteration=iteration, seconds=seconds, summary=told)

@@ -22,7 +22,12 @@ class Verdict(NamedTuple):
 
 
 def judge_checkpoint(
-    before: list[Attempt], after: list[Attempt], *, problems: Mapping[str, Problem], state: LoopState, context: Context
+    before: list[Attempt],
+    after: list[Attempt],
+    *,
+    problems: Mapping[str, Problem],
+    state: LoopState,
+    context: Context,
 ) -> Verdict:
     """Paired comparison on the gate (methods, section 7).
 
@@ -31,19 +36,14 @@ def judge_checkpoint(
     """
     from tools.evaluate.compare import compare_attempts
 
-    options = context.settings.gate
     comparison = compare_attempts(
         before,
         after,
         split="gate",
-        problems=problems,
+        problems=list(problems.values()),
         seed=context.settings.run.seed,
-        min_gain=options.min_gain,
+        min_gain=context.settings.gate.min_gain,
     )
-    if not options.sentinels and comparison.sentinels_fallen:
-        accepted = comparison.gain.low > options.min_gain
-        reason = f"{comparison.reason}; sentinels are not asked"
-        comparison = comparison.model_copy(update={"accepted": accepted, "reason": reason})
     withdrawn = [] if comparison.accepted or not comparison.sentinels_fallen else [state["iteration"]]
     return Verdict(
         comparison=comparison,
@@ -53,7 +53,9 @@ def judge_checkpoint(
     )
 
 
-def find_stop(state: LoopState, *, errors: int, gate_accuracy: float, spent: str, context: Context) -> StopReason | None:
+def find_stop(
+    state: LoopState, *, errors: int, gate_accuracy: float, spent: str, context: Context
+) -> StopReason | None:
     """Why the run ends before its next iteration; None when it goes on. First reason in the order below."""
     budget = context.settings.budget
     if budget.target is not None and gate_accuracy >= budget.target:

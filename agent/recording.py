@@ -1,9 +1,10 @@
 """The teacher as a run sees it: every reply is on disk before it is used, counted, and never asked for twice.
 
 Replies are kept in teacher.sqlite by the content of their request, so that a kill between a paid call and the
-receipt of its tool call costs nothing on resume. `asked` counts requests whether or not they were answered from
-disk: it is the same in a resumed run, and budgets are kept in it. `paid` counts replies that the teacher gave.
-Nothing of the test split passes: a request that shows a test problem is a bug and raises `TestSplitLeak`.
+receipt of its tool call costs nothing on resume. `asked` counts requests whether or not they were answered
+from disk: it is the same in a resumed run, and budgets are kept in it. `paid` counts replies that the teacher
+gave. Nothing of the test split passes: a request that shows a test problem is a bug and raises
+`TestSplitLeak`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ class ReplyStore:
                 yield
             except sqlite3.OperationalError as error:
                 remedy = "make room, or make the folder writable, then resume"
-                raise OperatorError(f"replies cannot be kept ({error})", where=str(self._path), remedy=remedy) from None
+                raise OperatorError(
+                    f"replies cannot be kept ({error})", where=str(self._path), remedy=remedy
+                ) from None
 
     def find(self, keys: Sequence[str]) -> dict[str, str]:
         """The replies that are known, as JSON, by key."""
@@ -128,7 +131,9 @@ class ReplyStore:
 
 
 class RecordingTeacher:
-    """Satisfies `Teacher`; see the module's docstring. `scoped` gives one with a stage and a purse of its own."""
+    """Satisfies `Teacher`;
+    see the module's docstring. `scoped` gives one with a stage and a purse of its own.
+    """
 
     def __init__(
         self,
@@ -142,7 +147,9 @@ class RecordingTeacher:
         iteration: int = 0,
         allowance: int | None = None,
     ) -> None:
-        """`identity` stands for the teacher and its options in the keys; `allowance` caps `asked`, None does not."""
+        """`identity` stands for the teacher and its options in the keys;
+        `allowance` caps `asked`, None does not.
+        """
         self.name, self.operations = teacher.name, teacher.operations
         self._teacher, self._store, self._folder, self._fence = teacher, store, folder, fence
         self._identity, self._stage, self._iteration = identity, stage, iteration
@@ -188,7 +195,11 @@ class RecordingTeacher:
         return self._ask("propose", requests, self._teacher.propose, ProposeReply)
 
     def _ask(
-        self, operation: Operation, requests: Sequence[Q], ask: Callable[[Sequence[Q]], list[A]], kind: type[A]
+        self,
+        operation: Operation,
+        requests: Sequence[Q],
+        ask: Callable[[Sequence[Q]], list[A]],
+        kind: type[A],
     ) -> list[A]:
         for request in requests:
             self._fence.check(request)
@@ -205,8 +216,17 @@ class RecordingTeacher:
             part = order[start : start + CHUNK]
             replies = ask([requests[i] for i in part])
             rows = [
-                (keys[i], operation, self._stage, self._iteration, _subject(requests[i]), shown[i], r.model_dump_json())
-                for i, r in zip(part, replies, strict=True)
+                (
+                    keys[i],
+                    operation,
+                    self._stage,
+                    self._iteration,
+                    _subject(requests[i]),
+                    kept,
+                    reply.model_dump_json(),
+                )
+                for i, reply in zip(part, replies, strict=True)
+                for kept in ["" if operation == "required_skills" else shown[i]]
             ]
             self._store.add(rows)
             known.update({row[0]: row[6] for row in rows})
@@ -224,9 +244,11 @@ def _subject(request: Record) -> str:
 
 
 def find_test_leaks(folder: RunFolder, problems: Mapping[str, Problem]) -> list[str]:
-    """Ids of test problems that occur in any teacher request or decision of a run; empty is as it should be."""
+    """Ids of test problems that occur in any teacher request or decision of a run;
+    empty is as it should be.
+    """
     store = ReplyStore(folder.path / "teacher.sqlite")
-    said = [row[5] for row in store.rows()]
+    said = [f'"{row[4]}" {row[5]}' for row in store.rows()]
     store.close()
     decisions = folder.path / "decisions.jsonl"
     said += [decisions.read_text(encoding="utf-8")] if decisions.exists() else []

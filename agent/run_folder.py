@@ -101,24 +101,29 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).resolve()
+        self._own = json.dumps(str(self.path), ensure_ascii=False)[1:-1] + "/"
 
     @property
     def id(self) -> str:
         return self.path.name
 
+    def _mark(self, text: str) -> str:
+        return text.replace(f'"{self._own}', f'"{RUN_MARK}')
+
+    def _unmark(self, text: str) -> str:
+        return text.replace(f'"{RUN_MARK}', f'"{self._own}')
+
     def write_records(self, name: str, records: Sequence[Record]) -> None:
         """Replace the records of `name` (e.g. `mistakes/1.jsonl`) by these."""
-        own = json.dumps(str(self.path))[1:-1] + "/"
-        write_atomically(self.path / name, to_jsonl(records).replace(f'"{own}', f'"{RUN_MARK}'))
+        write_atomically(self.path / name, self._mark(to_jsonl(records)))
 
     def read_records(self, name: str, kind: type[R]) -> list[R]:
         """The records of `name`, empty when there are none.
         Raises OperatorError for a file that was altered.
         """
         path = self.path / name
-        own = json.dumps(str(self.path))[1:-1] + "/"
         try:
-            return list(from_jsonl(path.read_text(encoding="utf-8").replace(f'"{RUN_MARK}', f'"{own}'), kind))
+            return list(from_jsonl(self._unmark(path.read_text(encoding="utf-8")), kind))
         except FileNotFoundError:
             return []
         except (ValidationError, UnicodeDecodeError):
@@ -127,24 +132,29 @@ class RunFolder:
                 f"not a file of {kind.__name__} records", where=str(path), remedy=remedy
             ) from None
 
-    def merge_records(self, name: str, records: Sequence[R], *, kind: type[R]) -> None:
-        """Add records by their id: a known id is replaced in its place, a new one appended. Never doubles."""
-        merged = {getattr(record, "id"): record for record in self.read_records(name, kind)}  # noqa: B009
-        merged.update({getattr(record, "id"): record for record in records})  # noqa: B009
+    def merge_records(self, name: str, records: Sequence[R], *, kind: type[R], key: str = "id") -> None:
+        """Add records by their `key` fields (by comma): a known one is replaced in its place,
+        a new one appended.
+        """
+        fields = key.split(",")
+        merged = {
+            tuple(getattr(record, field) for field in fields): record
+            for record in [*self.read_records(name, kind), *records]
+        }
         self.write_records(name, list(merged.values()))
 
     def has(self, name: str) -> bool:
         return (self.path / name).exists()
 
     def write_json(self, name: str, value: object) -> None:
-        write_atomically(
-            self.path / name, json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-        )
+        """Replace a plain JSON file; keys are sorted."""
+        text = json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        write_atomically(self.path / name, self._mark(text))
 
     def read_json(self, name: str) -> Any:
         """The value, or None when there is no such file."""
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            return json.loads(self._unmark((self.path / name).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
         except (json.JSONDecodeError, UnicodeDecodeError):

@@ -7,12 +7,14 @@ the command line reads the environment. Reading a file, overrides and the errors
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tools.data.firewall import FirewallOptions
+from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
+from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
 from tools.world.generate import WorldSizes
 
@@ -64,6 +66,7 @@ class DataSettings(Branch):
     diagnosis: SourceSettings | None = None
     gate: SourceSettings | None = None
     test: SourceSettings | None = None
+
     @model_validator(mode="after")
     def _one_origin(self) -> DataSettings:
         given = [s for s in ("pool", "diagnosis", "gate", "test") if getattr(self, s) is not None]
@@ -82,23 +85,20 @@ class StudentSettings(Branch):
 
     base: str
     """Folder of model and processor, relative to the folder of the settings file."""
-    prompt: str = "student"
+    prompt: str = "student_cot"
     """Name of a file in prompts/, without .md."""
     image_first: bool = False
-    max_new_tokens: int = Field(default=160, ge=1, le=4096)
-    batch: int = Field(default=64, ge=1)
+    generate: GenerateOptions = GenerateOptions()
     workers: int = Field(default=2, ge=1, le=256)
     """Processes that generate answers; does not change any record."""
-    chunk: int = Field(default=2_000, ge=1)
-    """Answers are on disk after every so many problems: a killed evaluation repeats at most one chunk."""
 
 
 class TeacherSettings(Branch):
     """Who reads the errors."""
 
     kind: Literal["world", "annotations"] = "world"
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of that teacher (`WorldTeacherOptions` for `world`); checked when the teacher is built."""
+    world: WorldTeacherOptions = WorldTeacherOptions()
+    """Knobs of the embedded teacher; read where `kind` is `world`."""
 
 
 class DecideSettings(Branch):
@@ -144,9 +144,7 @@ class GateSettings(Branch):
     """When a new checkpoint is accepted."""
 
     min_gain: float = Field(default=0.0, ge=0, le=1)
-    """In fractions; the lower end of the paired interval has to be above it."""
-    sentinels: bool = True
-    """A checkpoint under which a skill falls beyond its own noise is refused."""
+    """In fractions; what else it takes to be accepted is in tools/evaluate/compare.py."""
 
 
 class Caps(Branch):

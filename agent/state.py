@@ -44,7 +44,9 @@ class LoopState(TypedDict):
     withdrawn: list[int]
     allotments: list[Allotment]
     finished: Annotated[dict[str, int], union]
-    """Samples that each batch proposed, by `<iteration>/<batch>`."""
+    """How many decisions each batch took."""
+    dry: bool
+    """The iteration brought no lesson."""
     stop: str
     """Empty while the loop goes on."""
 
@@ -61,5 +63,6 @@ def first_state(base: str) -> LoopState:
         withdrawn=[],
         allotments=[],
         finished={},
+        dry=False,
         stop="",
     )

@@ -1,0 +1,182 @@
+"""Run the loop in a run folder, from the beginning or from where it stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+from langchain_core.language_models.chat_models import BaseChatModel
+
+from agent.context import Context, Reporter, SilentReporter, StopReason, Student
+from agent.decide import build_decider
+from agent.graph import build_graph
+from agent.prepare import index_pool, prepare_problems
+from agent.receipts import Receipts
+from agent.recording import RecordingTeacher, ReplyStore
+from agent.run_folder import RunFolder, disk_faults
+from agent.settings import Settings
+from agent.settings_file import dump_settings, load_settings
+from agent.state import first_state
+from agent.student import LocalStudent, base_checkpoint
+from tools.errors import OperatorError, StopRequested
+from tools.records import Checkpoint, digest
+from tools.teacher.protocol import Teacher
+
+THREAD = "loop"
+SETTINGS = "settings.yaml"
+
+
+class Parts(NamedTuple):
+    """What a front end or a test may bring; None is what the settings say."""
+
+    student: Student | None = None
+    teacher: Teacher | None = None
+    decider: BaseChatModel | None = None
+    key: str | None = None
+    """Key of the deciding model's endpoint."""
+
+
+def run_loop(
+    settings: Settings, *, folder: RunFolder, reporter: Reporter | None = None, parts: Parts | None = None
+) -> StopReason:
+    """Run until a stop reason, in a folder that holds no run yet or this very one; returns the reason.
+
+    Raises StopRequested when the user stopped it (Ctrl-C, SIGTERM or the stop file): everything is on
+    disk, and `resume_loop` goes on. Raises OperatorError for what a person has to mend; `resume_loop`
+    goes on after that too.
+    """
+    reporter, parts = reporter or SilentReporter(), parts or Parts()
+    with folder.locked(), _operator_faults(folder), _stop_on_signal(folder):
+        if not folder.has(SETTINGS):
+            folder.write_text(SETTINGS, dump_settings(settings))
+        folder.clear_stop()
+        with contextlib.ExitStack() as stack:
+            context = _build_context(settings, folder=folder, reporter=reporter, parts=parts, stack=stack)
+            return _run(context, stack)
+
+
+def resume_loop(
+    folder: RunFolder, *, reporter: Reporter | None = None, parts: Parts | None = None
+) -> StopReason:
+    """Go on with a run by the settings that it was saved with; a finished one returns its reason at once."""
+    if not folder.has(SETTINGS):
+        remedy = "start one with: errata run CONFIG"
+        raise OperatorError("no run was started here", where=str(folder.path), remedy=remedy)
+    return run_loop(load_settings(folder.path / SETTINGS), folder=folder, reporter=reporter, parts=parts)
+
+
+def _run(context: Context, stack: contextlib.ExitStack) -> StopReason:
+    from langgraph.checkpoint.sqlite import SqliteSaver
+    from langsmith import tracing_context
+
+    folder, settings = context.folder, context.settings
+    stack.enter_context(tracing_context(enabled=False))
+    saver = stack.enter_context(SqliteSaver.from_conn_string(str(folder.path / "graph.sqlite")))
+    graph = build_graph(context, checkpointer=saver)
+    config: Any = {
+        "configurable": {"thread_id": THREAD},
+        "max_concurrency": settings.run.branches,
+        "recursion_limit": 10 * (settings.budget.iterations + 2),
+    }
+    snapshot = graph.get_state(config)
+    begun = bool(snapshot.values)
+    folder.event("resumed" if begun else "started", settings=digest(settings.model_dump(mode="json")))
+    try:
+        if snapshot.next or not begun:
+            state = None if begun else first_state(base_checkpoint(settings).id)
+            graph.invoke(state, config, durability="sync")
+        reason: StopReason = graph.get_state(config).values["stop"]
+    except StopRequested:
+        folder.event("stopped", reason="stopped_by_user")
+        context.reporter.run_ended("stopped_by_user", resume=True)
+        raise
+    folder.event("ended", reason=reason)
+    context.reporter.run_ended(reason, resume=False)
+    return reason
+
+
+def _build_context(
+    settings: Settings, *, folder: RunFolder, reporter: Reporter, parts: Parts, stack: contextlib.ExitStack
+) -> Context:
+    student = parts.student or stack.enter_context(LocalStudent(settings, folder=folder))
+    decider = parts.decider or build_decider(
+        settings.decide, synthesize_share=settings.synthesize.share, key=parts.key
+    )
+    receipts = Receipts(folder)
+    problems, fence = prepare_problems(settings, folder=folder, receipts=receipts, reporter=reporter)
+    folder.merge_records("checkpoints.jsonl", [base_checkpoint(settings)], kind=Checkpoint)
+    store = ReplyStore(folder.path / "teacher.sqlite")
+    stack.callback(store.close)
+    inner = parts.teacher or build_teacher(settings)
+    identity = digest("teacher", inner.name, settings.teacher.model_dump(mode="json"))
+    teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
+    reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
+    indexing = teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls)
+    indexed = index_pool(
+        problems["pool"], settings=settings, folder=folder, teacher=indexing, receipts=receipts
+    )
+    summary = f"{len(indexed.skill_names)} distinct skills"
+    reporter.stage_ended("index", iteration=0, seconds=0.0, summary=summary)
+    return Context(
+        settings=settings,
+        folder=folder,
+        problems=problems,
+        student=student,
+        teacher=teacher,
+        receipts=receipts,
+        index=indexed.search,
+        skill_names=indexed.skill_names,
+        fence=fence,
+        decider=decider,
+        reporter=reporter,
+    )
+
+
+def build_teacher(settings: Settings) -> Teacher:
+    """The teacher that the settings name."""
+    if settings.teacher.kind == "annotations":
+        from tools.teacher.annotations import AnnotationsTeacher
+
+        return AnnotationsTeacher()
+    from tools.teacher.world import WorldTeacher
+
+    return WorldTeacher(settings.teacher.world)
+
+
+@contextlib.contextmanager
+def _operator_faults(folder: RunFolder) -> Iterator[None]:
+    """A full or read-only disk under the checkpointer's database is a matter for the operator too."""
+    try:
+        with disk_faults(folder.path):
+            yield
+    except sqlite3.OperationalError as error:
+        remedy = "make room, or make the folder writable, then resume"
+        what = f"the state of the graph cannot be kept ({error})"
+        raise OperatorError(what, where=str(folder.path / "graph.sqlite"), remedy=remedy) from None
+
+
+@contextlib.contextmanager
+def _stop_on_signal(folder: RunFolder) -> Iterator[None]:
+    """Ctrl-C and SIGTERM ask for a stop in order; a second Ctrl-C is Python's own KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, _: FrameType | None) -> None:
+        signal.signal(number, before[number])
+        Path(folder.path / "stop").touch()
+
+    before: dict[int, Any] = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for number in before:
+            signal.signal(number, ask)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,208 @@
+"""Before the graph: read the splits, keep them apart, index the pool. Cheap to repeat on resume."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from agent.context import Reporter
+from agent.receipts import Receipts
+from agent.recording import RecordingTeacher, TestFence
+from agent.run_folder import RunFolder
+from agent.settings import DataSettings, Settings, SourceSettings
+from tools.data.firewall import FirewallOptions, Overlap, check_firewall
+from tools.data.read import read_problems
+from tools.errors import BudgetSpent, OperatorError
+from tools.records import Problem, SkippedRow, Split, digest
+from tools.retrieve.lexical import SearchIndex, SkillIndex
+
+SPLITS: tuple[Split, ...] = ("pool", "diagnosis", "gate", "test")
+Problems = dict[Split, dict[str, Problem]]
+
+
+class Indexed(NamedTuple):
+    """The pool as retrieval sees it."""
+
+    search: SearchIndex
+    skill_names: Sequence[str]
+    """Distinct required skills, most frequent first, then by text."""
+
+
+def read_splits(settings: DataSettings, *, worlds: Path) -> tuple[Problems, list[SkippedRow]]:
+    """All splits by id, and the rows that are not used. Raises OperatorError for data that cannot be used.
+
+    `worlds`: where worlds are drawn; a world that is there is used again.
+    """
+    if settings.world is not None:
+        from tools.world.generate import generate_world
+
+        name = digest("world", settings.world.model_dump(mode="json"), length=12)
+        world = generate_world(worlds / name, seed=settings.world.seed, sizes=settings.world.sizes)
+        sources = {split: SourceSettings(path=str(world.folder / f"{split}.jsonl")) for split in SPLITS}
+    else:
+        given = {split: getattr(settings, split) for split in SPLITS}
+        sources = {split: source for split, source in given.items() if isinstance(source, SourceSettings)}
+    problems: Problems = {}
+    skipped: list[SkippedRow] = []
+    for split in SPLITS:
+        source = sources[split]
+        found = read_problems(
+            Path(source.path),
+            split=split,
+            format=source.format,
+            images=source.images,
+            max_bad_share=source.max_bad_share,
+        )
+        rows = found.problems[source.offset :][: source.limit]
+        if not rows:
+            what = f"no questions are left after {len(found.problems)} rows and an offset of {source.offset}"
+            raise OperatorError(what, where=f"data.{split}", remedy="lower the offset")
+        problems[split] = {problem.id: problem for problem in rows}
+        skipped += found.skipped
+    return problems, skipped
+
+
+def keep_apart(
+    problems: Problems, *, options: FirewallOptions, receipts: Receipts, fence: TestFence
+) -> tuple[Problems, list[Overlap]]:
+    """The splits without what overlaps, and the overlaps; raises OperatorError under the policy `stop`.
+
+    The pool is held against all other splits; diagnosis and gate against the very questions of test.
+    """
+    others: dict[Split, list[Problem]] = {split: list(problems[split].values()) for split in SPLITS if split != "pool"}
+    prints = [split_digest(problems[split]) for split in SPLITS]
+
+    def act() -> list[dict[str, object]]:
+        result = check_firewall(list(problems["pool"].values()), against=others, options=options)
+        return [overlap.model_dump(mode="json") for overlap in result.overlaps]
+
+    kept = receipts.once("firewall", [prints, options.model_dump(mode="json")], act)
+    overlaps = [Overlap.model_validate(value) for value in kept]
+    for split in ("diagnosis", "gate"):
+        shown = [problem for problem in problems[split].values() if fence.shows(problem)]
+        if shown and options.policy == "stop":
+            what = (
+                f"{split} problem {shown[0].id!r} is also in test; {len(shown)} of {len(problems[split])} are"
+            )
+            remedy = "take them out, or set firewall.policy to exclude"
+            raise OperatorError(what, where="firewall", remedy=remedy)
+        overlaps += [Overlap(pool=p.id, other=p.id, split="test", kind=f"{split} question") for p in shown]
+    out = {overlap.pool for overlap in overlaps}
+    apart: Problems = {
+        split: {name: p for name, p in found.items() if split == "test" or name not in out}
+        for split, found in problems.items()
+    }
+    empty = [split for split in SPLITS if not apart[split]]
+    if empty:
+        raise OperatorError(f"nothing is left of {empty[0]}", where="firewall", remedy="give other questions")
+    return apart, overlaps
+
+
+def check_ids(problems: Problems) -> None:
+    """Raise OperatorError when two splits share an id: records name problems by id alone."""
+    owner: dict[str, Split] = {}
+    for split, found in problems.items():
+        for name in found:
+            if name in owner and "pool" not in (split, owner[name]):
+                remedy = "make ids unique over all splits, or cut the splits apart with offset and limit"
+                raise OperatorError(
+                    f"{owner[name]} and {split} share a problem", where="data", value=name, remedy=remedy
+                )
+            owner[name] = split
+
+
+def split_digest(problems: Mapping[str, Problem]) -> str:
+    """Equal for equal questions, whatever folder they lie in."""
+    return digest(
+        [
+            [p.id, p.question, p.choices, p.target, p.skills, [image.sha256 for image in p.images]]
+            for p in problems.values()
+        ]
+    )
+
+
+def prepare_problems(
+    settings: Settings, *, folder: RunFolder, receipts: Receipts, reporter: Reporter
+) -> tuple[Problems, TestFence]:
+    """Read, check, keep apart; write manifest.json, skipped.jsonl and overlaps.jsonl.
+
+    Raises OperatorError when the data are not those that the run began with.
+    """
+    reporter.stage_started("prepare", iteration=0, total=0)
+    problems, skipped = read_splits(settings.data, worlds=folder.path.parent / ".worlds")
+    check_ids(problems)
+    fence = TestFence(problems["test"].values())
+    manifest = {
+        split: {"questions": len(found), "digest": split_digest(found)} for split, found in problems.items()
+    }
+    before = folder.read_json("manifest.json")
+    for split in SPLITS:
+        if before is not None and before[split] != manifest[split]:
+            remedy = "put the old data back, or start a new run"
+            raise OperatorError(
+                f"the {split} data changed since the run began", where=str(folder.path), remedy=remedy
+            )
+    apart, overlaps = keep_apart(problems, options=settings.firewall, receipts=receipts, fence=fence)
+    folder.write_records("skipped.jsonl", skipped)
+    folder.write_records("overlaps.jsonl", overlaps)
+    folder.write_json("manifest.json", manifest)
+    counts = ", ".join(f"{split} {len(apart[split])}" for split in SPLITS)
+    summary = f"{counts}; {len(skipped)} rows skipped, {len(overlaps)} overlaps left out"
+    folder.event("stage_ended", stage="prepare", iteration=0, summary=summary)
+    reporter.stage_ended("prepare", iteration=0, seconds=0.0, summary=summary)
+    return apart, fence
+
+
+def index_pool(
+    pool: Mapping[str, Problem],
+    *,
+    settings: Settings,
+    folder: RunFolder,
+    teacher: RecordingTeacher,
+    receipts: Receipts,
+) -> Indexed:
+    """Ask for the required skills of the pool (once, resumable), and build the search over them.
+
+    The distinct skills also go into a local Chroma collection, in whatever mode (methods, section 4). A
+    control that draws at random asks for nothing.
+    """
+    if settings.control == "random":
+        return Indexed(SkillIndex.build({}), ())
+    from tools.tag import tag_required_skills
+
+    try:
+        found = tag_required_skills(
+            pool.values(), teacher=teacher, store=folder.path / "index" / "required_skills.jsonl"
+        )
+    except BudgetSpent as error:
+        remedy = f"the pool has {len(pool)} samples: raise budget.index_calls, or lower data.pool.limit"
+        raise OperatorError(str(error), where="budget.index_calls", remedy=remedy) from None
+    counts = Counter(skill for skills in found.by_problem.values() for skill in skills)
+    names = tuple(sorted(counts, key=lambda skill: (-counts[skill], skill)))
+    lexical = SkillIndex.build(found.by_problem)
+    mode, embedding = settings.retrieve.mode, settings.retrieve.embedding
+    inputs = [digest(found.by_problem), embedding]
+
+    def build() -> bool:
+        _open_collection(folder, embedding, found.by_problem)
+        return True
+
+    if mode == "bm25":
+        receipts.once("index", inputs, build)
+        return Indexed(lexical, names)
+    dense = _open_collection(folder, embedding, found.by_problem)
+    if mode == "dense":
+        return Indexed(dense, names)
+    from tools.retrieve.select import HybridIndex
+
+    return Indexed(HybridIndex(lexical, dense), names)
+
+
+def _open_collection(folder: RunFolder, embedding: str, skills: Mapping[str, Sequence[str]]) -> SearchIndex:
+    from tools.retrieve.chroma import SkillCollection
+
+    collection = SkillCollection(folder.path / "index" / "chroma", embedding=embedding)
+    collection.build(skills)
+    return collection
