@@ -35,6 +35,8 @@ class ParsedAnswer(NamedTuple):
 
 
 _NOTHING = ParsedAnswer(None, None)
+_REACH = 100
+"""How many characters around a match are looked at for a negation."""
 _LEAD = r"\b(?:answer|(?:correct|right|best)\s+(?:option|choice|letter))"
 _VERB = r"[\s*_`\"'”]*(?::|=|–|-(?!\w)|\b(?:is|was|are|would\s+be|should\s+be|must\s+be|will\s+be|to\s+be)\b)"
 _FILLER = (
@@ -128,11 +130,10 @@ def parse_free_answer(response: str) -> ParsedAnswer:
     A response of one line and at most three words without such a phrase is itself the answer.
     """
     found = []
+    ends = [*sentence_starts(response), len(response)]
     for match in _FREE.finditer(response):
-        text = _clean_free(match["boxed"] or _rest_of_sentence(response, match.end()))
-        negated = re.match(r"(?:not|never)\b", text, re.IGNORECASE) or _NEGATION_BEFORE.search(
-            response[: match.start()]
-        )
+        text = _clean_free(match["boxed"] or _rest_of_sentence(response, match.end(), ends=ends))
+        negated = re.match(r"(?:not|never)\b", text, re.IGNORECASE) or _is_negated(response, match.start())
         if re.search(r"\w", text) and not negated:
             found.append((text, match.start()))
     if found:
@@ -157,25 +158,22 @@ def _parse_table10(response: str, *, letters: Sequence[str]) -> ParsedAnswer:
         match = pattern.search(response)
         if match:
             letter = match.group(1).upper()
-            return (
-                ParsedAnswer(letter, _sentence_start(response, match.start()))
-                if letter in letters
-                else _NOTHING
-            )
+            return ParsedAnswer(letter, _sentence_start(response, match.start())) if letter in letters else _NOTHING
     return _NOTHING
 
 
 def _is_valid(text: str, match: re.Match[str], *, letters: Sequence[str]) -> bool:
     """See the module's docstring."""
     letter, begin, end = match["letter"], match.start("letter"), match.end("letter")
-    if letter.upper() not in letters or _NEGATION_BEFORE.search(text[: match.start()]):
+    before = text[max(0, begin - _REACH) : begin]
+    if letter.upper() not in letters or _is_negated(text, match.start()):
         return False
-    if re.search(r"[^\W_]['’]\Z", text[:begin]) or _ALTERNATIVE_BEFORE.search(text[:begin]):
+    if re.search(r"[^\W_]['’]\Z", before) or _ALTERNATIVE_BEFORE.search(before):
         return False
     after = _ALTERNATIVE_AFTER.match(text, end)
     if after and (after["letter"] or after["listed"]) in letters:
         return False
-    if match.end() > end and re.match(r"\s+(?:is|would)\b", text[end:]):
+    if match.end() > end and re.match(r"\s+(?:is|would)\b", text[end : end + _REACH]):
         return True
     return not _is_word(letter, text=text, end=end)
 
@@ -190,13 +188,16 @@ def _is_word(letter: str, *, text: str, end: int) -> bool:
     return letter.islower() or follower.group(1)[0].islower()
 
 
+def _is_negated(text: str, offset: int) -> bool:
+    return _NEGATION_BEFORE.search(text[max(0, offset - _REACH) : offset]) is not None
+
+
 def _sentence_start(text: str, offset: int) -> int:
     starts = sentence_starts(text)
     return starts[bisect_right(starts, offset) - 1]
 
 
-def _rest_of_sentence(text: str, offset: int) -> str:
-    ends = [*sentence_starts(text), len(text)]
+def _rest_of_sentence(text: str, offset: int, *, ends: Sequence[int]) -> str:
     return text[offset : ends[bisect_right(ends, offset) if offset < len(text) else -1]]
 
 
