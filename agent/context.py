@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
     from agent.receipts import Receipts
-    from agent.recording import RecordingTeacher, TestFence
+    from agent.recording import RecordingTeacher
     from tools.retrieve.lexical import SearchIndex
 
 Stage = Literal[
@@ -153,7 +153,8 @@ class Context:
     """Of the skills that the pool's samples require; empty in a control that does not search."""
     skill_names: Sequence[str]
     """Skills of the pool, most frequent first: wordings that the teacher finds are matched to them."""
-    fence: TestFence
+    forbid: Callable[[Problem], str | None]
+    """Why a made sample may not be trained on, None when it may."""
     decider: BaseChatModel
     """The chat model that chooses the tools."""
     reporter: Reporter = field(default_factory=SilentReporter)

@@ -24,9 +24,10 @@ from langchain_core.messages import (
     messages_from_dict,
 )
 
+from agent.batch import Batch, ToolResult
 from agent.context import Context
 from agent.settings import DecideSettings
-from agent.tool_belt import Batch, ToolResult, Workbench
+from agent.tool_belt import Workbench
 from prompts import render_prompt
 from tools.errors import OperatorError
 from tools.records import Candidate, Cost, Decision, MissingSkill, Mistake, Record, digest

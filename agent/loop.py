@@ -16,7 +16,7 @@ from langchain_core.language_models.chat_models import BaseChatModel
 from agent.context import Context, Reporter, SilentReporter, StopReason, Student
 from agent.decide import build_decider
 from agent.graph import build_graph
-from agent.prepare import index_pool, prepare_problems
+from agent.prepare import index_pool, make_forbid, prepare_problems
 from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, ReplyStore
 from agent.run_folder import RunFolder, disk_faults
@@ -132,7 +132,7 @@ def _build_context(
         receipts=receipts,
         index=indexed.search,
         skill_names=indexed.skill_names,
-        fence=fence,
+        forbid=make_forbid(problems, options=settings.firewall),
         decider=decider,
         reporter=reporter,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.assemble import make_lessons, pick_samples, settle_decisions
+from agent.batch import Batch
 from agent.budget import allot_shares, measure_remaining, view_budget
 from agent.context import Context
 from agent.decide import BatchOutcome, investigate_batch
@@ -14,7 +15,6 @@ from agent.gate import find_stop, judge_checkpoint
 from agent.history import known_skills, read_history, served_skills
 from agent.measure import measure_checkpoint, read_attempts, read_checkpoint
 from agent.state import Allotment, BranchState, LoopState
-from agent.tool_belt import Batch
 from tools.records import (
     Candidate,
     Checkpoint,

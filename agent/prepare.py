@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, TestFence
 from agent.run_folder import RunFolder
 from agent.settings import DataSettings, Settings, SourceSettings
-from tools.data.firewall import FirewallOptions, Overlap, check_firewall
+from tools.data.firewall import FirewallOptions, Overlap, check_firewall, question_key
 from tools.data.read import read_problems
 from tools.errors import BudgetSpent, OperatorError
 from tools.records import Problem, SkippedRow, Split, digest
@@ -98,6 +98,28 @@ def keep_apart(
     if empty:
         raise OperatorError(f"nothing is left of {empty[0]}", where="firewall", remedy="give other questions")
     return apart, overlaps
+
+
+def make_forbid(problems: Problems, *, options: FirewallOptions) -> Callable[[Problem], str | None]:
+    """The firewall for made samples, one at a time: why one may not be trained on, None when it may."""
+    owner: dict[tuple[str, object], Split] = {}
+    for split in SPLITS:
+        if split != "pool":
+            for problem in problems[split].values():
+                owner.update(dict.fromkeys(_marks(problem, options), split))
+
+    def forbid(problem: Problem) -> str | None:
+        met = next((mark for mark in _marks(problem, options) if mark in owner), None)
+        return None if met is None else f"overlaps {owner[met]} by {met[0]}"
+
+    return forbid
+
+
+def _marks(problem: Problem, options: FirewallOptions) -> list[tuple[str, object]]:
+    """What a made sample must not share with validation or test: content, pictures, declared identity."""
+    pictures = tuple(image.sha256 for image in problem.images)
+    same = [(field, str(problem.metadata[field])) for field in options.same if field in problem.metadata]
+    return [("question", (question_key(problem), pictures)), *(("image", sha) for sha in pictures), *same]
 
 
 def check_ids(problems: Problems) -> None:

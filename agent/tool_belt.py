@@ -8,49 +8,20 @@ steps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
 from agent.arguments import TOOLS, Arguments, InspectErrors, RetrieveSamples, SynthesizeSamples
+from agent.batch import Batch, ToolResult, sample_result, show_error, usable
 from agent.context import Context
 from agent.recording import RecordingTeacher
-from agent.state import Allotment
 from tools.errors import BudgetSpent, ReplyError
 from tools.locate.answer_switch import Switch, make_mistake
-from tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem, Record, digest, seed_of
+from tools.records import Candidate, MissingSkill, Mistake, digest, seed_of
 
 SKIPPED = Switch("none", -1, 0.0, 0, (), 0)
-
-
-class ToolResult(Record):
-    """What one call brought.
-    `answer` goes to the model, `outcome` into the decision, the records into the batch.
-    """
-
-    answer: dict[str, Any]
-    outcome: str
-    asked: int = 0
-    samples: int = 0
-    mistakes: tuple[Mistake, ...] = ()
-    skills: tuple[MissingSkill, ...] = ()
-    candidates: tuple[Candidate, ...] = ()
-
-
-class Batch(NamedTuple):
-    """One error batch as it comes to the bench."""
-
-    iteration: int
-    allotment: Allotment
-    attempts: Sequence[Attempt]
-    """The wrong attempts of the batch, in the order of the allotment."""
-    served: Mapping[str, Sequence[str]]
-    """Skills that were served to a problem in earlier iterations."""
-    known_skills: Sequence[str]
-    """Canonical skills so far; new wordings are matched to them."""
-    taken: frozenset[str]
-    """Pool samples that were trained on before."""
 
 
 class Workbench:
@@ -85,7 +56,7 @@ class Workbench:
     @property
     def samples_left(self) -> int:
         """Samples of the batch's share that no call has asked for and got."""
-        used = sum(min(self.budgets[step], _usable(found)) for step, found in self.fetched.items())
+        used = sum(min(self.budgets[step], usable(found)) for step, found in self.fetched.items())
         return self.batch.allotment["samples"] - used
 
     def skip_locating(self) -> None:
@@ -215,7 +186,7 @@ class Workbench:
         if unknown:
             raise ReplyError(f"no errors of this batch: {', '.join(unknown)}")
         located = {mistake.problem: mistake for mistake in self.mistakes}
-        shown = [_show(self.problems[name], by_problem[name], located.get(name)) for name in checked.problems]
+        shown = [show_error(self.problems[name], by_problem[name], located.get(name)) for name in checked.problems]
         return ToolResult(answer={"errors": shown}, outcome=f"read {len(shown)} errors")
 
     def _wanted(self, skill: str, budget: int) -> list[MissingSkill]:
@@ -250,7 +221,7 @@ class Workbench:
             seed=self._seed(step),
             fill=self._context.settings.retrieve.fill,
         )
-        return _sample_result(found, checked.budget, verb="found")
+        return sample_result(found, checked.budget, verb="found")
 
     def _synthesize(self, checked: SynthesizeSamples, step: int) -> ToolResult:
         from tools.synthesize.scenes import synthesize_samples
@@ -263,9 +234,9 @@ class Workbench:
             budget=checked.budget,
             seed=self._seed(step),
             folder=self._context.folder.path / "made",
-            forbidden=self._context.fence,
+            forbidden=self._context.forbid,
         )
-        return _sample_result(made, checked.budget, verb="made")
+        return sample_result(made, checked.budget, verb="made")
 
     def _seed(self, step: int) -> int:
         allotment = self.batch.allotment
@@ -275,34 +246,3 @@ class Workbench:
 def can_locate(method: str, teacher: RecordingTeacher) -> bool:
     """Whether the teacher can do what the location method asks of it."""
     return method == "random_step" or "option_probabilities" in teacher.operations
-
-
-def _usable(found: Sequence[Candidate]) -> int:
-    return sum(candidate.accepted for candidate in found)
-
-
-def _sample_result(found: Sequence[Candidate], budget: int, *, verb: str) -> ToolResult:
-    usable = _usable(found)
-    refused = Counter(c.reason for c in found if not c.accepted)
-    got = min(budget, usable)
-    reserve = f", {usable - got} in reserve" if usable > got else ""
-    told = "".join(f", {count} rejected: {reason}" for reason, count in sorted(refused.items()))
-    answer = {verb: got, "asked": budget, "rejected": dict(sorted(refused.items()))}
-    return ToolResult(
-        answer=answer,
-        outcome=f"{verb} {got} of {budget}{reserve}{told}",
-        samples=got,
-        candidates=tuple(found),
-    )
-
-
-def _show(problem: Problem, attempt: Attempt, mistake: Mistake | None) -> dict[str, Any]:
-    return {
-        "problem": problem.id,
-        "question": problem.question,
-        "choices": list(problem.choices),
-        "gold": problem.target,
-        "steps": list(attempt.steps),
-        "answer": attempt.answer,
-        "mistake_step": mistake.step if mistake else None,
-    }
