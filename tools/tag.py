@@ -93,8 +93,7 @@ def tag_required_skills(
         known.update(found)
         if store:
             rows = [
-                {"key": keys[p.id], "problem": p.id, "teacher": teacher.name, "skills": found[keys[p.id]]}
-                for p in part
+                {"key": keys[p.id], "problem": p.id, "teacher": teacher.name, "skills": found[keys[p.id]]} for p in part
             ]
             _append(store, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     by_problem = {name: known[key] for name, key in keys.items()}
@@ -129,9 +128,7 @@ def _read_store(store: Path) -> dict[str, tuple[str, ...]]:
                 known[entry["key"]] = tuple(entry["skills"])
             except (ValueError, KeyError, TypeError) as error:
                 remedy = "delete the line; its samples are tagged again"
-                raise OperatorError(
-                    "broken line of stored skills", where=f"{store}:{row}", remedy=remedy
-                ) from error
+                raise OperatorError("broken line of stored skills", where=f"{store}:{row}", remedy=remedy) from error
     return known
 
 
@@ -172,9 +169,7 @@ def canonical_names(wordings: Iterable[str], *, known: Sequence[str] = ()) -> di
     names: dict[str, str] = {}
     for wording in [*known, *ranked]:
         stems = skill_stems(wording)
-        leader = exact.get(stems) or next(
-            (name for name, other in leaders if _same_skill(stems, other)), None
-        )
+        leader = exact.get(stems) or next((name for name, other in leaders if _same_skill(stems, other)), None)
         if leader is None:
             leader = wording
             leaders.append((wording, stems))

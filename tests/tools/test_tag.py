@@ -92,9 +92,7 @@ def tag(
 
 def test_one_skill_per_mistake_with_its_canonical_name() -> None:
     teacher = LabelTeacher()
-    skills = tag(
-        teacher, problem("p", "Counting the circles"), problem("q", "count circles"), known=["count circle"]
-    )
+    skills = tag(teacher, problem("p", "Counting the circles"), problem("q", "count circles"), known=["count circle"])
     assert [(s.problem, s.mistake, s.iteration) for s in skills] == [("p", "m-p", 2), ("q", "m-q", 2)]
     assert [s.wording for s in skills] == ["Counting the circles", "count circles"]
     assert [s.skill for s in skills] == ["count circle", "count circle"]
@@ -195,8 +193,6 @@ def test_skills_that_differ_in_one_word_stay_apart(pair: tuple[str, str]) -> Non
 
 
 def test_known_names_lead_and_frequent_ones_follow() -> None:
-    assert canonical_names(["counting circles"], known=["count circles"]) == {
-        "counting circles": "count circles"
-    }
+    assert canonical_names(["counting circles"], known=["count circles"]) == {"counting circles": "count circles"}
     assert canonical_names(["counting", "counting", "count"]) == {"counting": "counting", "count": "counting"}
     assert canonical_names([]) == {}

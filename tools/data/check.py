@@ -57,9 +57,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
     except FileNotFoundError:
         raise OperatorError("no such file", where=str(file), remedy="check the path of the data") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise OperatorError(
-            f"broken gzip file ({error})", where=str(file), remedy="fetch it again"
-        ) from error
+        raise OperatorError(f"broken gzip file ({error})", where=str(file), remedy="fetch it again") from error
     except OSError as error:
         what = f"cannot be read ({error.strerror})"
         raise OperatorError(what, where=str(file), remedy="check path and permissions") from error
@@ -68,9 +66,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, str]]:
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         value = data[error.start : error.start + 4]
-        raise OperatorError(
-            "not UTF-8", where=f"{file}:{row}", value=value, remedy="save it as UTF-8"
-        ) from error
+        raise OperatorError("not UTF-8", where=f"{file}:{row}", value=value, remedy="save it as UTF-8") from error
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield number, line
@@ -106,9 +102,7 @@ def check_choices(choices: object) -> tuple[str, ...]:
     if len(texts) == 1:
         raise RowError("choices", "only one choice", value=list(texts), remedy="give two or more, or none")
     if len(texts) > MAX_CHOICES:
-        raise RowError(
-            "choices", f"more than {MAX_CHOICES} choices", value=len(texts), remedy="letters end at Z"
-        )
+        raise RowError("choices", f"more than {MAX_CHOICES} choices", value=len(texts), remedy="letters end at Z")
     if "" in texts:
         raise RowError("choices", "a choice is empty", value=list(texts), remedy="give each choice a text")
     if len(set(texts)) < len(texts):
@@ -145,14 +139,10 @@ def resolve_path(path: object, *, root: str) -> str:
     owner's).
     """
     if not isinstance(path, str) or not path or "\0" in path:
-        raise RowError(
-            "images", "path is empty or broken", value=path, remedy="give a path in the data folder"
-        )
+        raise RowError("images", "path is empty or broken", value=path, remedy="give a path in the data folder")
     full = os.path.normpath(os.path.join(root, path))
     if not full.startswith(root.rstrip(os.sep) + os.sep):
-        raise RowError(
-            "images", "path leaves the data folder", value=path, remedy=f"keep pictures under {root}"
-        )
+        raise RowError("images", "path leaves the data folder", value=path, remedy=f"keep pictures under {root}")
     return full
 
 

@@ -131,9 +131,7 @@ def _read_rows(reading: _Reading) -> ReadResult:
             problems.append(problem)
     total = len(problems) + len(skipped)
     if len(bad) > reading.share * total:
-        what = (
-            f"{len(bad)} of {total} rows are bad, more than the share {reading.share:g}; the first: {bad[0]}"
-        )
+        what = f"{len(bad)} of {total} rows are bad, more than the share {reading.share:g}; the first: {bad[0]}"
         raise OperatorError(what, where=str(reading.file), remedy="or raise max_bad_share")
     if not problems:
         raise _nothing_usable(reading.file, skipped)
@@ -148,13 +146,9 @@ def count_reasons(skipped: list[SkippedRow]) -> dict[str, int]:
 
 def _nothing_usable(file: Path, skipped: list[SkippedRow]) -> OperatorError:
     if not skipped:
-        return OperatorError(
-            "the file holds no questions", where=str(file), remedy="one JSON object per line"
-        )
+        return OperatorError("the file holds no questions", where=str(file), remedy="one JSON object per line")
     reasons = ", ".join(f"{n} x {reason}" for reason, n in list(count_reasons(skipped).items())[:3])
-    return OperatorError(
-        f"no usable row among {len(skipped)}: {reasons}", where=str(file), remedy="mend the rows"
-    )
+    return OperatorError(f"no usable row among {len(skipped)}: {reasons}", where=str(file), remedy="mend the rows")
 
 
 def _make_problem(row: dict[str, Any], *, reading: _Reading, hashes: dict[str, str]) -> Problem:
@@ -212,9 +206,7 @@ def _parse_scienceqa(row: dict[str, Any], images: Images) -> dict[str, Any]:
     source = next((k for k in ("skill", "skill_inferred", "topic", "topic_inferred") if row.get(k)), "none")
     question = require_text(row, "question")
     context = str(row.get("context") or "").strip()
-    fields = _with_answer(
-        row, question=f"{context}\n{question}" if context else question, gold="answer_letter"
-    )
+    fields = _with_answer(row, question=f"{context}\n{question}" if context else question, gold="answer_letter")
     absent = not row.get("image") and bool(row.get("has_image_upstream"))
     kept = {k: row[k] for k in ("pid", "subject", "category", "grade", "topic") if row.get(k)}
     return _with_picture(fields, row, images=images, absent=absent) | {
@@ -260,9 +252,7 @@ def _with_answer(row: dict[str, Any], *, question: str, gold: str) -> dict[str, 
     }
 
 
-def _with_picture(
-    fields: dict[str, Any], row: dict[str, Any], *, images: Images, absent: bool
-) -> dict[str, Any]:
+def _with_picture(fields: dict[str, Any], row: dict[str, Any], *, images: Images, absent: bool) -> dict[str, Any]:
     if absent and images != "any":
         raise SkipRow("picture is not in the data folder")
     return {**fields, "images": [{"path": row["image"]}] if row.get("image") else []}

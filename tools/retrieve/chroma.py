@@ -105,18 +105,14 @@ class SkillCollection:
     def build(self, samples: Mapping[str, Sequence[str]]) -> bool:
         """Index sample id -> required skills. False when the index on disk was made of exactly this."""
         self._samples = _invert(samples)
-        print_of = digest(
-            "skill index", VERSION, self.embedding.name, sorted(self._samples.items()), length=32
-        )
+        print_of = digest("skill index", VERSION, self.embedding.name, sorted(self._samples.items()), length=32)
         if self._fingerprint() == print_of:
             return False
         (self.folder / "index.json").unlink(missing_ok=True)
         if COLLECTION in {c.name for c in self._client.list_collections()}:
             self._client.delete_collection(COLLECTION)
         self._upsert(self._make_collection())
-        rows = (
-            json.dumps({"skill": s, "samples": ids}, ensure_ascii=False) for s, ids in self._samples.items()
-        )
+        rows = (json.dumps({"skill": s, "samples": ids}, ensure_ascii=False) for s, ids in self._samples.items())
         _write(self.folder / "skills.jsonl", "".join(row + "\n" for row in rows))
         about = {"fingerprint": print_of, "embedding": self.embedding.name, "skills": len(self._samples)}
         _write(self.folder / "index.json", json.dumps(about) + "\n")
@@ -141,17 +137,13 @@ class SkillCollection:
         found = self._collection().get(where=where, include=["documents"])
         return sorted(found["documents"])
 
-    def nearest_skills(
-        self, query: str, k: int, *, where: dict[str, Any] | None = None
-    ) -> list[tuple[str, float]]:
+    def nearest_skills(self, query: str, k: int, *, where: dict[str, Any] | None = None) -> list[tuple[str, float]]:
         """The k skills most alike by cosine (rounded to 6 decimals), then by text; raises OperatorError if
         off.
         """
         if self.embedding.name == "none":
             remedy = "set retrieve.embedding (hashing needs no model), or use the mode bm25"
-            raise OperatorError(
-                "dense search is off: the index has no embedding", where="retrieve", remedy=remedy
-            )
+            raise OperatorError("dense search is off: the index has no embedding", where="retrieve", remedy=remedy)
         vector = self.embedding([query])
         if not vector.any() or not self._samples:
             return []

@@ -75,9 +75,7 @@ class SkillIndex:
         import numpy as np
 
         ids = sorted(samples)
-        skills = {
-            skill: i for i, skill in enumerate(sorted({s for found in samples.values() for s in found}))
-        }
+        skills = {skill: i for i, skill in enumerate(sorted({s for found in samples.values() for s in found}))}
         counts = [Counter(split_words(skill)) for skill in skills]
         words = {word: i for i, word in enumerate(sorted({w for count in counts for w in count}))}
         sizes = np.array([len(count) for count in counts], dtype=np.int64)
@@ -91,9 +89,9 @@ class SkillIndex:
         at = np.repeat(offsets[used], repeats) + within
         keys = entries[at, 0] * max(1, len(ids)) + np.repeat(rows, repeats)
         unique, inverse = np.unique(keys, return_inverse=True)
-        frequency = np.bincount(
-            inverse, weights=entries[at, 1].astype(np.float64), minlength=len(unique)
-        ).astype(np.float64)
+        frequency = np.bincount(inverse, weights=entries[at, 1].astype(np.float64), minlength=len(unique)).astype(
+            np.float64
+        )
         word_of, sample_of = np.divmod(unique, max(1, len(ids)))
         weights = _weigh(frequency, word_of, sample_of, documents=len(ids), words=len(words))
         starts = np.searchsorted(word_of, np.arange(len(words) + 1))

@@ -85,15 +85,11 @@ def test_stop_names_both_the_kind_and_the_counts() -> None:
 
 def test_exclude_keeps_the_rest_and_reports_the_others() -> None:
     pool = [problem("ok"), problem("a", sha="7")]
-    result = check_firewall(
-        pool, against={"test": [problem("t", sha="7")]}, options=FirewallOptions(policy="exclude")
-    )
+    result = check_firewall(pool, against={"test": [problem("t", sha="7")]}, options=FirewallOptions(policy="exclude"))
     assert result.kept == pool[:1]
     assert result.overlaps == [Overlap(pool="a", other="t", split="test", kind="image")]
     with pytest.raises(OperatorError, match="all 1 samples"):
-        check_firewall(
-            pool[1:], against={"test": [problem("t", sha="7")]}, options=FirewallOptions(policy="exclude")
-        )
+        check_firewall(pool[1:], against={"test": [problem("t", sha="7")]}, options=FirewallOptions(policy="exclude"))
 
 
 def test_a_picture_saved_again_looks_the_same_and_another_does_not(tmp_path: Path) -> None:

@@ -144,9 +144,7 @@ def test_duplicate_ids_name_both_rows(tmp_path: Path) -> None:
 
 def test_more_bad_rows_than_the_share_is_an_error_that_names_the_first(tmp_path: Path) -> None:
     file = write(tmp_path, row(), row("q2", target="X"), row("q3", target="Y"))
-    with pytest.raises(
-        OperatorError, match=r"2 of 3 rows are bad, more than the share 0.5; the first: .*:2: "
-    ):
+    with pytest.raises(OperatorError, match=r"2 of 3 rows are bad, more than the share 0.5; the first: .*:2: "):
         read_problems(file, split="diagnosis", max_bad_share=0.5)
 
 

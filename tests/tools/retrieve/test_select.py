@@ -27,9 +27,7 @@ def missing(problem: str, wording: str, *, iteration: int = 1) -> MissingSkill:
 
 
 SKILLS = (
-    {f"c{i}": ["count circles"] for i in range(6)}
-    | {f"m{i}": ["mix colours"] for i in range(3)}
-    | {"z": ["other"]}
+    {f"c{i}": ["count circles"] for i in range(6)} | {f"m{i}": ["mix colours"] for i in range(3)} | {"z": ["other"]}
 )
 POOL = pool_of(SKILLS)
 INDEX = SkillIndex.build(SKILLS)
@@ -74,9 +72,7 @@ def test_fill_is_seeded_marked_and_takes_only_what_is_left() -> None:
     assert [c.route for c in found] == ["bm25"] * 2 + ["fill"] * 4
     assert len({c.problem.id for c in found} - {"m1"}) == 6
     assert found[3].parents == ("iteration-1",)
-    assert found == retrieve_samples(
-        skills, pool=POOL, index=INDEX, budget=6, taken={"m1"}, seed=3, fill=True
-    )
+    assert found == retrieve_samples(skills, pool=POOL, index=INDEX, budget=6, taken={"m1"}, seed=3, fill=True)
     other = retrieve_samples(skills, pool=POOL, index=INDEX, budget=6, taken={"m1"}, seed=4, fill=True)
     assert found[2:] != other[2:]
 

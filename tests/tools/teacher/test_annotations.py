@@ -36,7 +36,5 @@ def test_required_skills_are_the_labels() -> None:
 
 @pytest.mark.parametrize("operation", ["option_probabilities", "judge", "propose"])
 def test_what_labels_cannot_say_is_refused(operation: str) -> None:
-    with pytest.raises(
-        OperatorError, match=f"cannot do {operation} \\(got 'annotations'\\); choose the teacher"
-    ):
+    with pytest.raises(OperatorError, match=f"cannot do {operation} \\(got 'annotations'\\); choose the teacher"):
         getattr(AnnotationsTeacher(), operation)([])
