@@ -5,12 +5,14 @@ Same class, same files and same loading path as the embedded student, but small 
 
 from __future__ import annotations
 
-import json
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tools.records import ImageRef, Problem
+from tools.records import ImageRef, Lesson, Problem
+from tools.train.host import StudentHost
+from tools.train.job import StudentSource
 
 COLOURS = ("red", "blue", "green", "yellow")
 SHAPES = ("circle", "square", "triangle", "star")
@@ -163,7 +165,53 @@ def build_problems(folder: Path, count: int, *, seed: int = 0) -> list[Problem]:
                 rationale=f"So it is {colour} .",
                 images=(ImageRef(path=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest()),),
                 skills=("read the colour",),
-                metadata=json.loads(json.dumps({"colour": colour})),
+                metadata={"colour": colour},
             )
         )
     return problems
+
+
+def teach(problems: list[Problem]) -> list[Lesson]:
+    """One lesson per problem."""
+    return [
+        Lesson(
+            id=f"l-{p.id}",
+            problem=p,
+            candidate="c",
+            parents=("m",),
+            route="bm25",
+            skill="colour",
+            iteration=1,
+        )
+        for p in problems
+    ]
+
+
+@cache
+def shared_host() -> StudentHost:
+    """One host for the whole test session, since its imports take seconds; it ends with the session."""
+    return StudentHost()
+
+
+@cache
+def shared_folder() -> Path:
+    """A folder with a student in `base` and pictures in `images`, for the whole session."""
+    import atexit
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="tiny-student-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    build_student(folder / "base")
+    return folder
+
+
+def source(**changes: Any) -> StudentSource:
+    """The shared base student."""
+    fields: dict[str, Any] = {
+        "base": str(shared_folder() / "base"),
+        "checkpoint": "base",
+        "prompt": "student_brief",
+        "image_first": False,
+    }
+    return StudentSource(**fields | changes)

@@ -89,7 +89,7 @@ class StudentHost:
                 except BrokenPipeError:
                     continue
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -134,9 +134,10 @@ class StudentHost:
         finally:
             self._stop(running)
 
-    def pid(self, job: int) -> int | None:
-        """The process of a running job, once it has started."""
-        return self._pids.get(job)
+    @property
+    def running(self) -> dict[int, int]:
+        """Process id by job, of the jobs that have started and not ended."""
+        return dict(self._pids)
 
     def _next_event(self) -> HostEvent:
         assert self._process.stdout is not None

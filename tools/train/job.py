@@ -62,6 +62,8 @@ class Finished(Record):
     samples: int
     skipped: int
     """Samples left out as too long."""
+    unknown: float
+    """Share of the answers' tokens that the student's vocabulary does not know."""
     adapter: str
     """Digest of the adapter's weights."""
 

@@ -45,11 +45,7 @@ def linear_names(model: Any, *, targets: str | tuple[str, ...]) -> list[str]:
     if isinstance(targets, tuple):
         names = [n for n in linear if any(n == t or n.endswith(f".{t}") for t in targets)]
     else:
-        names = [
-            n
-            for n in linear
-            if any(part in n.split(".") or part in n for part in parts) and "vision" not in n
-        ]
+        names = [n for n in linear if any(part in n for part in parts) and "vision" not in n]
     if not names:
         raise OperatorError(
             "no linear layer matches",

@@ -180,11 +180,18 @@ class Training:
             steps=self.step,
             samples=self.seen,
             skipped=self.skipped,
+            unknown=unknown_share(self.samples, token=self.student.tokenizer.unk_token_id),
             adapter=hashlib.sha256(body).hexdigest()[:16],
         )
         write_atomic(self.folder / FINISHED, done.model_dump_json().encode())
         (self.folder / STATE).unlink(missing_ok=True)
         return done
+
+
+def unknown_share(samples: Sequence[Encoded], *, token: int | None) -> float:
+    """Share of the answers' tokens that are the unknown token."""
+    labels = torch.cat([sample.labels[sample.labels != IGNORED] for sample in samples])
+    return 0.0 if token is None else float((labels == token).double().mean())
 
 
 def encode_all(job: TrainJob, student: Student) -> tuple[list[Encoded], int]:
