@@ -37,10 +37,10 @@ clean: ## remove .venv and caches; runs stay
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "errata: no Python 3.11 or later on PATH; install one, or: make PYTHON=/path/to/python" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV) (once)"
+	@echo "installing into $(VENV), once; a few minutes"
 ifneq ($(UV),)
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
 else
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 endif
 	@touch $@

@@ -1,0 +1,46 @@
+"""The questions of a run that is only read: nothing is generated, and the pool is left alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from agent.outcome import read_settings
+from agent.run_folder import RunFolder
+from agent.settings import DataSettings, SourceSettings
+from tools.data.read import read_problems
+from tools.errors import OperatorError
+from tools.records import Problem, Split, digest
+
+VALIDATION: tuple[Split, ...] = ("diagnosis", "gate", "test")
+
+
+def validation_problems(folder: RunFolder) -> dict[str, Problem]:
+    """Diagnosis, gate and test questions by id; empty, and said on stderr, when they cannot be read any more."""
+    data, problems = read_settings(folder).data, {}
+    try:
+        for split in VALIDATION:
+            source = find_source(data, split=split, worlds=folder.path.parent / ".worlds")
+            found = read_problems(
+                Path(source.path),
+                split=split,
+                format=source.format,
+                images=source.images,
+                max_bad_share=source.max_bad_share,
+                verify="exists",
+            )
+            problems |= {p.id: p for p in found.problems[source.offset :][: source.limit]}
+    except OperatorError as error:
+        print(f"errata: the questions are left out, they cannot be read: {error}", file=sys.stderr)
+        return {}
+    return problems
+
+
+def find_source(data: DataSettings, *, split: Split, worlds: Path) -> SourceSettings:
+    """Where the questions of a split lie; those of the embedded world as `prepare` left them."""
+    if data.world is not None:
+        name = digest("world", data.world.model_dump(mode="json"), length=12)
+        return SourceSettings(path=str(worlds / name / f"{split}.jsonl"))
+    source = getattr(data, split)
+    assert isinstance(source, SourceSettings), f"settings without data.{split}"
+    return source
