@@ -165,6 +165,7 @@ class StudentHost:
             body = json.loads(line)
             if "exit" in body:
                 waiting.discard(body["job"])
+                self._pids.pop(body["job"], None)
 
     def _job_died(self, job: int, code: int) -> OperatorError:
         log = self._folders[job] / LOG
