@@ -94,7 +94,9 @@ def investigate(state: BranchState, *, context: Context) -> Change:
             iteration=iteration,
             allotment=allotment,
             attempts=[attempts[name] for name in allotment["problems"]],
-            served=served_skills(context.folder, before=iteration),
+            served=served_skills(context.folder, before=iteration)
+            if context.settings.decide.exclude_served
+            else {},
             known_skills=known_skills(context.folder, before=iteration, pool=context.skill_names),
             taken=frozenset(lesson.problem.id for lesson in _lessons(context)),
         )

@@ -37,6 +37,7 @@ DISK_FAULTS = {
     errno.EACCES: "the folder may not be written to",
     errno.EPERM: "the folder may not be written to",
     errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EEXIST: "a file stands where a folder is needed",
 }
 
 

@@ -114,6 +114,8 @@ class DecideSettings(Branch):
     """Replies of the model per error batch; bad replies count too."""
     batch_errors: int = Field(default=64, ge=1)
     """Errors per batch."""
+    exclude_served: bool = True
+    """A skill that was served to an error is not named for it again while it persists (P1 3.4)."""
 
 
 class LocateSettings(SwitchOptions):

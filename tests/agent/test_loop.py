@@ -1,0 +1,295 @@
+"""The whole loop, offline, in seconds."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from agent.context import Reporter, StopReason
+from agent.loop import Parts, resume_loop, run_loop
+from agent.recording import find_test_leaks
+from agent.run_folder import RunFolder
+from agent.settings import Settings
+from tests.agent.loop_fakes import (
+    ScriptedTeacher,
+    StoppingReporter,
+    TableStudent,
+    make_settings,
+    read_everything,
+    write_data,
+)
+from tools.data.read import read_problems
+from tools.errors import OperatorError, StopRequested
+from tools.records import Checkpoint, Comparison, Decision, Lesson, MissingSkill, Mistake, Scorecard
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    write_data(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def settings_for(data: Path, **changes: object) -> Settings:
+    return make_settings(data, base=data.parent / "base", **changes)
+
+
+def run(
+    settings: Settings, path: Path, *, parts: Parts | None = None, reporter: Reporter | None = None
+) -> tuple[RunFolder, StopReason]:
+    folder = RunFolder(path)
+    given = parts or Parts(student=TableStudent(), teacher=ScriptedTeacher())
+    return folder, run_loop(settings, folder=folder, parts=given, reporter=reporter)
+
+
+def test_student_gets_better_and_every_record_has_its_parent(data: Path, tmp_path: Path) -> None:
+    folder, reason = run(settings_for(data), tmp_path / "runs" / "t-1")
+    cards = {(c.checkpoint, c.split): c for c in folder.read_records("scorecards.jsonl", Scorecard)}
+    result = folder.read_json("result.json")
+    assert cards["base", "gate"].accuracy.value == pytest.approx(0.25)
+    assert cards[result["best"], "gate"].accuracy.value == pytest.approx(0.75)
+    assert cards[result["best"], "test"].accuracy.value == pytest.approx(0.75)
+    assert result["accepted"] >= 1
+    assert reason == result["stop_reason"] in ("iteration_limit", "no_gain_twice", "budget_spent")
+
+    mistakes = {m.id for n in (1, 2) for m in folder.read_records(f"mistakes/{n}.jsonl", Mistake)}
+    skills = [s for n in (1, 2) for s in folder.read_records(f"skills/{n}.jsonl", MissingSkill)]
+    lessons = folder.read_records("lessons.jsonl", Lesson)
+    assert {s.mistake for s in skills} <= mistakes
+    assert len({(s.problem, s.iteration) for s in skills}) == len(skills)
+    assert {parent for lesson in lessons if lesson.iteration <= 2 for parent in lesson.parents} <= {
+        s.id for s in skills
+    }
+    assert len({lesson.problem.id for lesson in lessons}) == len(lessons) <= 90
+    decisions = folder.read_records("decisions.jsonl", Decision)
+    assert len({d.id for d in decisions}) == len(decisions)
+    assert all(d.reason for d in decisions)
+    bought = [d for d in decisions if d.cost.samples]
+    assert sum(d.cost.samples for d in bought) == len(lessons)
+    assert all(d.gain is not None for d in bought)
+
+
+def test_located_step_is_where_the_teacher_switches(data: Path, tmp_path: Path) -> None:
+    folder, _ = run(settings_for(data), tmp_path / "t-1")
+    found = [m for m in folder.read_records("mistakes/1.jsonl", Mistake) if m.status == "found"]
+    assert found
+    assert {m.step for m in found} == {1}
+
+
+def test_same_records_for_one_and_four_branches(data: Path, tmp_path: Path) -> None:
+    one, _ = run(settings_for(data, run={"branches": 1}), tmp_path / "a" / "t-1")
+    four, _ = run(settings_for(data, run={"branches": 4}), tmp_path / "b" / "t-1")
+    assert read_everything(one) == read_everything(four)
+
+
+def test_another_seed_is_another_control_run(data: Path, tmp_path: Path) -> None:
+    runs = [
+        run(settings_for(data, control="random", run={"seed": seed}), tmp_path / f"t-{seed}")[0]
+        for seed in (1, 2)
+    ]
+    first, second = ([lesson.problem.id for lesson in f.read_records("lessons.jsonl", Lesson)] for f in runs)
+    assert first != second
+
+
+@pytest.mark.parametrize("control", ["random", "uniform"])
+def test_control_spends_the_same_budget_without_decisions(control: str, data: Path, tmp_path: Path) -> None:
+    teacher = ScriptedTeacher()
+    parts = Parts(student=TableStudent(), teacher=teacher)
+    settings = settings_for(data, control=control, budget={"iterations": 1})
+    folder, reason = run(settings, tmp_path / "t-1", parts=parts)
+    decisions = folder.read_records("decisions.jsonl", Decision)
+    assert reason == "iteration_limit"
+    assert len(folder.read_records("lessons.jsonl", Lesson)) == 30
+    assert [d.tool for d in decisions if d.cost.samples] == [f"{control}_samples"]
+    assert bool(teacher.asked) == (control == "uniform")
+
+
+def undisturbed(settings: Settings, path: Path) -> dict[str, str]:
+    return read_everything(run(settings, path)[0])
+
+
+def test_resume_after_a_stop_at_each_stage_equals_undisturbed(data: Path, tmp_path: Path) -> None:
+    settings = settings_for(data, budget={"iterations": 1})
+    expected = undisturbed(settings, tmp_path / "whole" / "t-1")
+    seen: set[str] = set()
+    number = 0
+    while True:
+        number += 1
+        folder = RunFolder(tmp_path / f"stop-{number}" / "t-1")
+        student, teacher = TableStudent(), ScriptedTeacher()
+        reporter = StoppingReporter(folder, number=number)
+        parts = Parts(student=student, teacher=teacher)
+        try:
+            run_loop(settings, folder=folder, reporter=reporter, parts=parts)
+        except StopRequested:
+            resume_loop(folder, parts=parts)
+        else:
+            break
+        seen.add(reporter.ended[-1])
+        assert read_everything(folder) == expected
+        assert max(student.answered.values()) == 1
+        assert max(student.trained.values()) == 1
+        assert max(teacher.asked.values()) == 1
+    assert seen >= {"evaluate", "triage", "allocate", "investigate", "assemble", "train", "gate"}
+
+
+def _killed_run(settings: Settings, path: Path, answers: int, calls: int) -> None:
+    """In a process of its own: dies of SIGKILL when student or teacher are asked beyond what they have."""
+
+    class MortalStudent(TableStudent):
+        def answer(self, problem: object, learned: dict[str, int]) -> str:
+            if self.lives == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().answer(problem, learned)  # type: ignore[arg-type]
+
+    class MortalTeacher(ScriptedTeacher):
+        def _spend(self, keys: object) -> None:
+            if self.lives < len(keys):  # type: ignore[arg-type]
+                os.kill(os.getpid(), signal.SIGKILL)
+            super()._spend(keys)  # type: ignore[arg-type]
+
+    parts = Parts(student=MortalStudent(lives=answers), teacher=MortalTeacher(lives=calls))
+    run_loop(settings, folder=RunFolder(path), parts=parts)
+
+
+@pytest.mark.parametrize(
+    ("answers", "calls"),
+    [(50, 100_000), (10_000, 100), (10_000, 190), (10_000, 230), (130, 100_000), (300, 100_000)],
+)
+def test_kill_and_resume_equals_undisturbed(answers: int, calls: int, data: Path, tmp_path: Path) -> None:
+    folder, settings = RunFolder(tmp_path / "killed" / "t-1"), settings_for(data)
+    expected = undisturbed(settings, tmp_path / "whole" / "t-1")
+    child = multiprocessing.get_context("fork").Process(
+        target=_killed_run, args=(settings, folder.path, answers, calls)
+    )
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    student, teacher = TableStudent(), ScriptedTeacher()
+    resume_loop(folder, parts=Parts(student=student, teacher=teacher))
+    assert read_everything(folder) == expected
+    kept = sum(student.answered.values())
+    assert kept < 80 + 80 * 3 + 80, "answers from before the kill are not asked again"
+
+
+def test_finished_run_is_not_done_again(data: Path, tmp_path: Path) -> None:
+    folder, reason = run(settings_for(data), tmp_path / "t-1")
+    before = read_everything(folder)
+    nothing = Parts(student=TableStudent(lives=0), teacher=ScriptedTeacher(lives=0))
+    assert resume_loop(folder, parts=nothing) == reason
+    assert read_everything(folder) == before
+
+
+def test_no_test_problem_reaches_teacher_or_decision(data: Path, tmp_path: Path) -> None:
+    folder, _ = run(settings_for(data), tmp_path / "t-1")
+    of = {
+        s: {p.id: p for p in read_problems(data / f"{s}.jsonl", split=s).problems}
+        for s in ("test", "diagnosis")
+    }
+    assert find_test_leaks(folder, of["test"]) == []
+    assert find_test_leaks(folder, of["diagnosis"]), "the check finds what was asked"
+
+
+def test_without_option_probabilities_locating_is_skipped_and_recorded(data: Path, tmp_path: Path) -> None:
+    teacher = ScriptedTeacher(operations=frozenset({"missing_skill", "required_skills"}))
+    folder, _ = run(
+        settings_for(data), tmp_path / "t-1", parts=Parts(student=TableStudent(), teacher=teacher)
+    )
+    mistakes = folder.read_records("mistakes/1.jsonl", Mistake)
+    assert {(m.status, m.step, m.method) for m in mistakes} == {("none", -1, "skipped")}
+    first = folder.read_records("decisions.jsonl", Decision)[0]
+    assert (first.tool, first.outcome) == ("locate_mistakes", "skipped for 10 errors")
+    assert folder.read_records("lessons.jsonl", Lesson)
+
+
+@pytest.mark.parametrize(
+    ("budget", "needs", "reason"),
+    [
+        ({"target": 0.5}, None, "target_reached"),
+        ({"total": {"samples": 30}}, None, "budget_spent"),
+        ({"iterations": 1}, None, "iteration_limit"),
+        (
+            {},
+            dict.fromkeys(("count shapes", "compare sizes", "mirror letters", "name colours"), 0),
+            "no_errors",
+        ),
+        (
+            {},
+            dict.fromkeys(("count shapes", "compare sizes", "mirror letters", "name colours"), 999),
+            "no_gain_twice",
+        ),
+        ({"total": {"samples": 90, "teacher_calls": 40}}, None, "budget_spent"),
+        ({"total": {"samples": 90, "seconds": 0.0001}}, None, "budget_spent"),
+    ],
+)
+def test_stop_reasons(
+    budget: dict[str, object], needs: dict[str, int] | None, reason: str, data: Path, tmp_path: Path
+) -> None:
+    parts = Parts(student=TableStudent(needs=needs), teacher=ScriptedTeacher())
+    folder, found = run(settings_for(data, budget=budget), tmp_path / "t-1", parts=parts)
+    assert found == reason
+    assert folder.read_json("result.json")["stop_reason"] == reason
+    assert {c.split for c in folder.read_records("scorecards.jsonl", Scorecard)} == {
+        "diagnosis",
+        "gate",
+        "test",
+    }
+
+
+def test_budgets_are_never_passed(data: Path, tmp_path: Path) -> None:
+    caps = {"total": {"samples": 41, "teacher_calls": 150}, "iteration": {"samples": 17, "teacher_calls": 90}}
+    folder, _ = run(settings_for(data, budget=caps), tmp_path / "t-1")
+    decisions = folder.read_records("decisions.jsonl", Decision)
+    lessons = folder.read_records("lessons.jsonl", Lesson)
+    for iteration in (1, 2, 3):
+        assert sum(d.cost.teacher_calls for d in decisions if d.iteration == iteration) <= 90
+        assert sum(lesson.iteration == iteration for lesson in lessons) <= 17
+    assert sum(d.cost.teacher_calls for d in decisions) <= 150
+    assert len(lessons) <= 41
+
+
+def test_rejected_iteration_keeps_the_best_and_its_lessons(data: Path, tmp_path: Path) -> None:
+    needs = {"count shapes": 30, "compare sizes": 999, "mirror letters": 999, "name colours": 0}
+    parts = Parts(student=TableStudent(needs=needs), teacher=ScriptedTeacher())
+    folder, _ = run(
+        settings_for(data, budget={"iteration": {"samples": 60}, "total": {"samples": 200}}),
+        tmp_path / "t",
+        parts=parts,
+    )
+    comparisons = [c for c in folder.read_records("comparisons.jsonl", Comparison) if c.split == "gate"]
+    assert [c.accepted for c in comparisons[:2]] == [False, True]
+    assert comparisons[1].before == "base"
+    counts = [c.lessons for c in folder.read_records("checkpoints.jsonl", Checkpoint)]
+    assert counts[2] > counts[1]
+
+
+def test_changed_data_stop_a_resume(data: Path, tmp_path: Path) -> None:
+    folder, _ = run(settings_for(data), tmp_path / "t-1")
+    write_data(data, rest=39)
+    with pytest.raises(OperatorError, match="diagnosis data changed"):
+        resume_loop(folder, parts=Parts(student=TableStudent(), teacher=ScriptedTeacher()))
+
+
+def test_firewall_stops_the_run_before_anything_is_asked(data: Path, tmp_path: Path) -> None:
+    pool = data / "pool.jsonl"
+    text = (
+        (data / "gate.jsonl")
+        .read_text()
+        .splitlines()[0]
+        .replace("gate-000", "pool-999")
+        .replace('"gate"', '"pool"')
+    )
+    pool.write_text(pool.read_text() + text + "\n")
+    teacher = ScriptedTeacher(lives=0)
+    with pytest.raises(OperatorError, match=r"pool-999.*gate-000"):
+        run(settings_for(data), tmp_path / "t-1", parts=Parts(student=TableStudent(lives=0), teacher=teacher))
+    folder, _ = run(settings_for(data, firewall={"policy": "exclude"}), tmp_path / "t-2")
+    assert "pool-999" in (folder.path / "overlaps.jsonl").read_text()
+
+
+def test_index_calls_are_capped(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"budget\.index_calls"):
+        run(settings_for(data, budget={"index_calls": 100}), tmp_path / "t-1")
