@@ -62,7 +62,6 @@ class StageCost(NamedTuple):
     """What one stage used over all iterations; None is unknown, which is not 0."""
 
     stage: str
-    times: int
     seconds: float | None
     asked: int | None
     paid: int | None
@@ -122,13 +121,9 @@ def cost_by_stage(ledger: Sequence[Mapping[str, Any]]) -> list[StageCost]:
     costs = []
     for stage in dict.fromkeys(str(entry["stage"]) for entry in ledger):
         rows = [entry for entry in ledger if entry["stage"] == stage]
-        sums = {
-            key: total_of(row.get(key) for row in rows) for key in ("seconds", "asked", "paid", "samples")
-        }
+        sums = {key: total_of(row.get(key) for row in rows) for key in ("seconds", "asked", "paid", "samples")}
         whole = {key: None if value is None else int(value) for key, value in sums.items()}
-        costs.append(
-            StageCost(stage, len(rows), sums["seconds"], whole["asked"], whole["paid"], whole["samples"])
-        )
+        costs.append(StageCost(stage, sums["seconds"], whole["asked"], whole["paid"], whole["samples"]))
     return costs
 
 

@@ -10,15 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from agent.context import BudgetView, Reporter, Stage, StopReason
 from agent.outcome import percent, spread
 from tools.records import Comparison, Decision, Scorecard
-
-if TYPE_CHECKING:
-    from rich.live import Live
-    from rich.table import Table
 
 PLAIN_SECONDS = 10.0
 """A plain line about progress inside a stage comes at most so often."""
@@ -38,7 +34,11 @@ def make_reporter(*, json_lines: bool, stream: TextIO | None = None) -> Closable
     stream = stream or sys.stderr
     if json_lines:
         return JsonReporter(stream)
-    return LiveReporter() if stream.isatty() else PlainReporter(stream)
+    if not stream.isatty():
+        return PlainReporter(stream)
+    from agent.live import LiveReporter
+
+    return LiveReporter()
 
 
 def remaining_text(seconds: float) -> str:
@@ -63,13 +63,12 @@ def budget_text(budget: BudgetView) -> str:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A gate decision in one line."""
-    verdict = "accepted" if comparison.accepted else "refused"
+    """A gate decision in one line; on the test split nothing is decided, there is only the gain."""
+    if comparison.split == "gate":
+        return f"gate: {comparison.reason}"
     gain = comparison.gain
-    return (
-        f"{comparison.split}: {percent(gain.value, sign=True)} points "
-        f"({100 * gain.low:+.1f} to {100 * gain.high:+.1f}), {verdict}: {comparison.reason}"
-    )
+    bounds = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
+    return f"{comparison.split}: {percent(gain.value, sign=True)} points ({bounds})"
 
 
 def decision_text(decision: Decision) -> str:
@@ -86,12 +85,20 @@ class Tracker:
         self.iteration = self.done = self.total = 0
         self.correct: int | None = None
         self._began = clock()
-        self._first = 0
-        """Units that were reported with the first advance: after a resume they took no time."""
+        self._first = 0  # units reported with the first advance: after a resume they took no time
 
-    def start(self, stage: Stage, *, iteration: int, total: int) -> None:
+    def start(self, stage: Stage, *, iteration: int, total: int) -> bool:
+        """False for another branch of the stage that runs already."""
+        if (stage, iteration) == (self.stage, self.iteration) and stage == "investigate":
+            return False
         self.stage, self.iteration, self.total = stage, iteration, total
         self.done, self.correct, self._first, self._began = 0, None, -1, self.clock()
+        return True
+
+    def end(self) -> None:
+        """A stage or a branch of it is done: branches are the units of `investigate`."""
+        if self.stage == "investigate":
+            self.advance(done=self.done + 1, total=self.total, correct=None)
 
     def advance(self, *, done: int, total: int, correct: int | None) -> None:
         if self._first < 0:
@@ -127,8 +134,8 @@ class PlainReporter:
 
     def stage_started(self, stage: Stage, *, iteration: int, total: int) -> None:
         with self._lock:
-            self._tracker.start(stage, iteration=iteration, total=total)
-            self._say(f"[{iteration}] {stage}" + (f": {total:,} to do" if total else ""))
+            if self._tracker.start(stage, iteration=iteration, total=total):
+                self._say(f"[{iteration}] {stage}" + (f": {total:,} to do" if total else ""))
 
     def stage_advanced(
         self,
@@ -146,6 +153,7 @@ class PlainReporter:
 
     def stage_ended(self, stage: Stage, *, iteration: int, seconds: float, summary: str) -> None:
         with self._lock:
+            self._tracker.end()
             self._say(f"[{iteration}] {stage} done in {seconds:.1f} s: {summary}")
 
     def decision_made(self, decision: Decision) -> None:
@@ -185,9 +193,7 @@ class JsonReporter:
     def stage_started(self, stage: Stage, *, iteration: int, total: int) -> None:
         self._say("stage_started", stage=stage, iteration=iteration, total=total)
 
-    def stage_advanced(
-        self, stage: Stage, *, iteration: int, done: int, total: int, correct: int | None
-    ) -> None:
+    def stage_advanced(self, stage: Stage, *, iteration: int, done: int, total: int, correct: int | None) -> None:
         self._say("stage_advanced", stage=stage, iteration=iteration, done=done, total=total, correct=correct)
 
     def stage_ended(self, stage: Stage, *, iteration: int, seconds: float, summary: str) -> None:
@@ -210,91 +216,3 @@ class JsonReporter:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-class LiveReporter:
-    """Stage, counts, time left, accuracy and budget, redrawn in place; what is done scrolls by above."""
-
-    def __init__(self, *, clock: Clock = time.monotonic) -> None:
-        from agent.tables import make_console
-
-        self._console, self._lock = make_console(stderr=True), threading.RLock()
-        self._tracker = Tracker(clock)
-        self._budget: BudgetView | None = None
-        self._accuracy = ""
-        self._live: Live | None = None
-
-    def _render(self) -> Table:
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
-        with self._lock:
-            table = Table.grid(padding=(0, 1))
-            total = self._tracker.total or None
-            bar = ProgressBar(total=total, completed=self._tracker.done, width=28, pulse=total is None)
-            table.add_row(bar, Text(f"[{self._tracker.iteration}] {self._tracker.text()}"))
-            notes = [self._accuracy, budget_text(self._budget) if self._budget else ""]
-            table.add_row("", Text(" · ".join(note for note in notes if note), style="dim"))
-            return table
-
-    def _print(self, line: str, *, style: str = "") -> None:
-        from rich.text import Text
-
-        with self._lock:
-            self._console.print(Text(line, style=style), soft_wrap=True)
-
-    def stage_started(self, stage: Stage, *, iteration: int, total: int) -> None:
-        from rich.live import Live
-
-        with self._lock:
-            self._tracker.start(stage, iteration=iteration, total=total)
-            if self._live is None:
-                self._live = Live(
-                    get_renderable=self._render, console=self._console, refresh_per_second=8, transient=True
-                )
-                self._live.start()
-
-    def stage_advanced(
-        self,
-        stage: Stage,  # noqa: ARG002
-        *,
-        iteration: int,  # noqa: ARG002
-        done: int,
-        total: int,
-        correct: int | None,
-    ) -> None:
-        with self._lock:
-            self._tracker.advance(done=done, total=total, correct=correct)
-
-    def stage_ended(self, stage: Stage, *, iteration: int, seconds: float, summary: str) -> None:
-        self._print(f"[{iteration}] {stage:<12} {seconds:6.1f} s  {summary}")
-
-    def decision_made(self, decision: Decision) -> None:
-        self._print(f"      {decision_text(decision)}", style="dim")
-
-    def scored(self, scorecard: Scorecard) -> None:
-        with self._lock:
-            self._accuracy = f"{scorecard.split} {percent(scorecard.accuracy.value)}"
-        self._print(f"      {scorecard.split} accuracy {spread(scorecard.accuracy)} of {scorecard.total}")
-
-    def compared(self, comparison: Comparison) -> None:
-        self._print(
-            f"      {comparison_text(comparison)}",
-            style="bold green" if comparison.accepted else "bold yellow",
-        )
-
-    def budget_changed(self, budget: BudgetView) -> None:
-        with self._lock:
-            self._budget = budget
-
-    def run_ended(self, reason: StopReason, *, resume: bool) -> None:
-        self.close()
-        self._print(f"{'stopped' if resume else 'ended'}: {reason.replace('_', ' ')}")
-
-    def close(self) -> None:
-        """Take the display away, also after a fault."""
-        with self._lock:
-            if self._live is not None:
-                self._live.stop()
-                self._live = None

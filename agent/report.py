@@ -7,7 +7,7 @@ only, whose errors may be read; no test question is shown.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,7 +117,7 @@ def draw_accuracy(outcome: Outcome, *, chance: float | None) -> str:
     return accuracy_chart(points, labels=labels, chance=chance)
 
 
-def group_decisions(decisions: Sequence[Decision]) -> list[ToolUse]:
+def group_decisions(decisions: Iterable[Decision]) -> list[ToolUse]:
     """Decisions by iteration and tool, in order of first use."""
     groups: dict[tuple[int, str], list[Decision]] = {}
     for decision in decisions:
@@ -199,7 +199,7 @@ def _skipped(folder: RunFolder) -> list[tuple[str, str, int]]:
 def _sum_costs(costs: Sequence[StageCost]) -> StageCost:
     whole = {key: total_of(getattr(cost, key) for cost in costs) for key in ("seconds", "asked", "paid", "samples")}
     counts = [None if whole[key] is None else int(whole[key] or 0) for key in ("asked", "paid", "samples")]
-    return StageCost("all", sum(cost.times for cost in costs), whole["seconds"], *counts)
+    return StageCost("all", whole["seconds"], *counts)
 
 
 def _number(value: float | None) -> str:

@@ -77,9 +77,7 @@ def print_outcome(
         for c in changes_by_skill(outcome)
     ]
     if changes:
-        table = make_table(
-            f"By skill ({outcome.final_split} questions)", "skill", ">before", ">after", ">questions"
-        )
+        table = make_table(f"By skill ({outcome.final_split} questions)", "skill", ">before", ">after", ">questions")
         console.print(fill_table(table, changes))
     if outcome.decisions:
         console.print(_decision_table(outcome))
@@ -90,25 +88,17 @@ def print_outcome(
         console.print(cost_table(costs))
     if report is not None:
         console.print(Text(f"report: {report}"), soft_wrap=True)
-    console.print(
-        Text(f"more:   errata show {outcome.run} errors|skills|lessons|decisions|ID"), soft_wrap=True
-    )
+    console.print(Text(f"more:   errata show {outcome.run} errors|skills|lessons|decisions|ID"), soft_wrap=True)
 
 
 def _accuracy_table(outcome: Outcome) -> Table:
-    table = make_table(
-        "Accuracy, with 95 % intervals", "split", ">before", ">after", ">gain in points", ">questions"
-    )
+    table = make_table("Accuracy, with 95 % intervals", "split", ">before", ">after", ">gain in points", ">questions")
     rows = []
     for split in ("gate", "test"):
         before, after = outcome.scorecard(outcome.base, split), outcome.scorecard(outcome.best, split)
         if before is not None and after is not None:
             pair = next(
-                (
-                    c
-                    for c in outcome.comparisons
-                    if (c.split, c.before, c.after) == (split, outcome.base, outcome.best)
-                ),
+                (c for c in outcome.comparisons if (c.split, c.before, c.after) == (split, outcome.base, outcome.best)),
                 None,
             )
             rows.append(
@@ -127,9 +117,7 @@ def gain_text(before: Scorecard, after: Scorecard, pair: Comparison | None) -> s
     """Gain in points, with its paired interval where it was computed."""
     if pair is None:
         return percent(after.accuracy.value - before.accuracy.value, sign=True)
-    return (
-        f"{percent(pair.gain.value, sign=True)} ({100 * pair.gain.low:+.1f} to {100 * pair.gain.high:+.1f})"
-    )
+    return f"{percent(pair.gain.value, sign=True)} ({100 * pair.gain.low:+.1f} to {100 * pair.gain.high:+.1f})"
 
 
 def _decision_table(outcome: Outcome) -> Table:
@@ -143,7 +131,7 @@ def _decision_table(outcome: Outcome) -> Table:
         "most frequent reason",
     )
     rows = []
-    for use in group_decisions(outcome.decisions):
+    for use in group_decisions(d for d in outcome.decisions if d.tool != "finish_batch"):
         reason, _ = Counter(d.reason for d in use.decisions).most_common(1)[0]
         gain = "" if use.gain is None else percent(use.gain, sign=True)
         rows.append((use.iteration, use.tool, use.times, use.samples or "", gain, reason))
@@ -156,13 +144,10 @@ def cost_table(costs: Sequence[StageCost]) -> Table:
     def count(value: int | None) -> str:
         return "–" if value is None else f"{value:,}"
 
-    table = make_table("Cost by stage", "stage", ">times", ">time", ">asked", ">paid", ">samples")
+    table = make_table("Cost by stage", "stage", ">time", ">asked", ">paid", ">samples")
     return fill_table(
         table,
-        [
-            (c.stage, c.times, duration(c.seconds), count(c.asked), count(c.paid), count(c.samples))
-            for c in costs
-        ],
+        [(c.stage, duration(c.seconds), count(c.asked), count(c.paid), count(c.samples)) for c in costs],
     )
 
 

@@ -97,7 +97,7 @@ def make_comparison(before: str, after: str, split: Split, *, gain: float, low: 
         broken=2,
         p_value=0.0129 if low > 0 else 0.6,
         accepted=accepted,
-        reason="the gain is beyond noise" if low > 0 else "the gain is within noise",
+        reason="accepted: the gain is beyond noise" if low > 0 else "rejected: the gain is within noise",
     )
 
 

@@ -9,14 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from agent.context import BudgetView
-from agent.progress import (
-    ClosableReporter,
-    JsonReporter,
-    LiveReporter,
-    PlainReporter,
-    Tracker,
-    make_reporter,
-)
+from agent.live import LiveReporter
+from agent.progress import ClosableReporter, JsonReporter, PlainReporter, Tracker, make_reporter
 from tests.agent.made_run import make_comparison, make_scorecard
 from tools.records import Cost, Decision
 
@@ -58,7 +52,7 @@ def test_plain_lines() -> None:
     for part in (
         "gate accuracy 40.0 % (26.0 to 54.0) of 40",
         "1-1: locate_mistakes, to know [why] -> 4 of 4 located",
-        "gate: +25.0 points (+10.0 to +40.0), accepted",
+        "gate: accepted: the gain is beyond noise",
         "samples 5/900 · teacher calls 8/100 · seconds 61",
     ):
         assert part in text
@@ -82,6 +76,21 @@ def test_time_left_does_not_count_what_was_there_before_a_resume() -> None:
     tracker.advance(done=300, total=400, correct=150)
     tracker.advance(done=350, total=400, correct=170)
     assert tracker.eta() == pytest.approx(10.0)
+
+
+def test_branches_of_a_stage_are_counted_together() -> None:
+    stream = io.StringIO()
+    reporter = PlainReporter(stream, clock=lambda: 0.0)
+    for _ in range(2):
+        reporter.stage_started("investigate", iteration=1, total=2)
+    reporter.stage_ended("investigate", iteration=1, seconds=1.0, summary="batch 1-1")
+    assert stream.getvalue().count("to do") == 1
+    tracker = Tracker(lambda: 0.0)
+    assert tracker.start("investigate", iteration=1, total=2)
+    tracker.end()
+    assert not tracker.start("investigate", iteration=1, total=2)
+    tracker.end()
+    assert tracker.text() == "investigate 2/2"
 
 
 def test_json_lines_carry_whole_records() -> None:

@@ -37,10 +37,10 @@ def test_it_shows_result_costs_and_gaps_in_the_data(page: str) -> None:
         "Accuracy rose from 45.0 % to 62.5 % on the 40 test questions (+17.5 points, 95 % interval +10.0 to +25.0).",
         "1 of 2",
         "accepted: the gain is beyond noise",
-        "refused: the gain is within noise",
+        "rejected: the gain is within noise",
         "pool.jsonl picture is missing 3",
         "The pool shares no picture and no question",
-        "investigate 1 2.5 s 8 8 –",
+        "investigate 2.5 s 8 8 –",
         "1 min 01 s",
         "45 → 85 % of 20",
         "most errors lack one skill",
@@ -113,7 +113,7 @@ def test_unknown_cost_stays_unknown() -> None:
         {"stage": "gate", "seconds": None},
     ]
     train, gate = cost_by_stage(ledger)
-    assert (train.times, train.seconds, train.asked, train.samples) == (2, 5.0, None, 4)
+    assert (train.seconds, train.asked, train.samples) == (5.0, None, 4)
     assert gate.seconds is None
 
 
