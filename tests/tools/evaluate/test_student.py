@@ -27,7 +27,7 @@ def trained(tmp_path_factory):
     """A student that has learnt to end its answers, so that rows leave the batch at different times."""
     folder = tmp_path_factory.mktemp("trained") / "c1"
     recipe = Recipe(
-        learning_rate=1e-2, batch_size=8, epochs=6, lora_rank=4, lora_alpha=8, replay=0.0, device="cpu"
+        learning_rate=1e-2, batch_size=8, epochs=30, lora_rank=16, lora_alpha=32, replay=0.0, device="cpu"
     )
     train_student(
         teach(build_problems(shared_folder() / "train", 24, seed=1)), base=source(), recipe=recipe, folder=folder,
