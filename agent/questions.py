@@ -17,7 +17,8 @@ VALIDATION: tuple[Split, ...] = ("diagnosis", "gate", "test")
 
 def validation_problems(folder: RunFolder) -> dict[str, Problem]:
     """Diagnosis, gate and test questions by id; empty, and said on stderr, when they cannot be read any more."""
-    data, problems = read_settings(folder).data, {}
+    data = read_settings(folder).data
+    problems: dict[str, Problem] = {}
     try:
         for split in VALIDATION:
             source = find_source(data, split=split, worlds=folder.path.parent / ".worlds")

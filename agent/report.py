@@ -44,6 +44,10 @@ class ToolUse(NamedTuple):
     samples: int
     teacher_calls: int
     gain: float | None
+    reason: str
+    """The most frequent one."""
+    reasons: int
+    """Different ones."""
     decisions: list[Decision]
 
 
@@ -84,6 +88,7 @@ def render_report(folder: RunFolder, *, problems: Mapping[str, Problem]) -> str:
         ],
         rounds=list(enumerate(outcome.rounds, 1)),
         tools=group_decisions(outcome.decisions),
+        gains={d.iteration: d.gain for d in outcome.decisions if d.gain is not None},
         examples=[_marked(e) for e in pick_examples(archive, delta=settings.locate.delta)],
         statuses=_counts(m.status for m in archive.mistakes.values()),
         routes=samples_by_route(outcome.lessons),
@@ -130,6 +135,7 @@ def group_decisions(decisions: Iterable[Decision]) -> list[ToolUse]:
             sum(d.cost.samples for d in group),
             sum(d.cost.teacher_calls for d in group),
             next((d.gain for d in group if d.gain is not None), None),
+            *_main_reason(group),
             group,
         )
         for (iteration, tool), group in sorted(groups.items(), key=lambda item: item[0][0])
@@ -140,6 +146,11 @@ def _marked(example: Example) -> Example:
     from markupsafe import Markup
 
     return example._replace(curve=Markup(example.curve))
+
+
+def _main_reason(decisions: Sequence[Decision]) -> tuple[str, int]:
+    counts = Counter(decision.reason for decision in decisions)
+    return counts.most_common(1)[0][0], len(counts)
 
 
 def _tiles(outcome: Outcome) -> list[tuple[str, str, str]]:

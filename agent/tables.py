@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,9 +131,8 @@ def _decision_table(outcome: Outcome) -> Table:
     )
     rows = []
     for use in group_decisions(d for d in outcome.decisions if d.tool != "finish_batch"):
-        reason, _ = Counter(d.reason for d in use.decisions).most_common(1)[0]
         gain = "" if use.gain is None else percent(use.gain, sign=True)
-        rows.append((use.iteration, use.tool, use.times, use.samples or "", gain, reason))
+        rows.append((use.iteration, use.tool, use.times, use.samples or "", gain, use.reason))
     return fill_table(table, rows)
 
 
