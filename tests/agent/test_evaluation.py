@@ -1,0 +1,47 @@
+"""`errata eval`: a file of questions and a student in, an accuracy with its interval out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent.cli import main
+from tests.tiny_student import build_problems, build_student
+from tools.records import to_jsonl
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    """Six questions with pictures."""
+    problems = build_problems(tmp_path, 6)
+    path = tmp_path / "questions.jsonl"
+    path.write_text(to_jsonl([problem.model_copy(update={"split": "test"}) for problem in problems]))
+    return path
+
+
+def test_a_file_and_a_student_give_a_scorecard(
+    questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, out = build_student(tmp_path / "student"), tmp_path / "answers.jsonl"
+    arguments = ["eval", str(questions), "--model", str(model), "--max-new-tokens", "4", "--out", str(out)]
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["total"] == 6
+    assert told["accuracy"]["low"] <= told["accuracy"]["value"] <= told["accuracy"]["high"]
+    assert told["chance"] == pytest.approx(0.25)
+    assert len(out.read_text().splitlines()) == 6
+    before = out.read_bytes()
+    assert main(arguments) == 0  # nothing is asked again
+    assert "this is near chance" in capsys.readouterr().out
+    assert out.read_bytes() == before
+
+
+def test_a_broken_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "student").mkdir()
+    (tmp_path / "q.jsonl").write_text('{"id": ')
+    assert main(["eval", str(tmp_path / "q.jsonl"), "--model", str(tmp_path / "student")]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "q.jsonl" in err
