@@ -8,6 +8,7 @@ brings its own.
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,6 +139,41 @@ class Student(Protocol):
         ...
 
 
+class Lap(NamedTuple):
+    """What a stage took, in seconds, and what its branches said."""
+
+    seconds: float
+    summary: list[str]
+
+
+class Clock:
+    """Times stages that several branches may be in at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside: dict[Stage, int] = {}
+        self._since: dict[Stage, float] = {}
+        self._said: dict[Stage, list[str]] = {}
+
+    def enter(self, stage: Stage) -> bool:
+        """Whether this branch is the first."""
+        with self._lock:
+            inside = self._inside.get(stage, 0)
+            self._inside[stage] = inside + 1
+            if inside == 0:
+                self._since[stage], self._said[stage] = time.monotonic(), []
+            return inside == 0
+
+    def leave(self, stage: Stage, said: Sequence[str]) -> Lap | None:
+        """The lap when this branch was the last, else None."""
+        with self._lock:
+            self._inside[stage] -= 1
+            self._said[stage] += said
+            if self._inside[stage]:
+                return None
+            return Lap(round(time.monotonic() - self._since[stage], 3), self._said[stage])
+
+
 @dataclass(frozen=True)
 class Context:
     """Everything that a node needs beside the state."""
@@ -158,6 +194,7 @@ class Context:
     decider: BaseChatModel
     """The chat model that chooses the tools."""
     reporter: Reporter = field(default_factory=SilentReporter)
+    clock: Clock = field(default_factory=Clock)
 
     def stop_if_asked(self) -> None:
         """Raise StopRequested between two steps when the user asked for a stop."""
@@ -168,18 +205,22 @@ class Context:
     def timed(self, stage: Stage, *, iteration: int, total: int = 0) -> Iterator[list[str]]:
         """Tell that a stage begins and ends, and put its seconds into the ledger, also when it fails.
 
-        Yields a list that takes the summary.
+        Yields a list that takes the summary. Branches that run at the same time are one stage: it
+        begins with the first and ends with the last of them, and its seconds are counted once.
         """
         self.stop_if_asked()
-        self.folder.event("stage_started", stage=stage, iteration=iteration, total=total)
-        self.reporter.stage_started(stage, iteration=iteration, total=total)
+        if self.clock.enter(stage):
+            self.folder.event("stage_started", stage=stage, iteration=iteration, total=total)
+            self.reporter.stage_started(stage, iteration=iteration, total=total)
         summary: list[str] = []
-        started = time.monotonic()
+        lap: Lap | None = None
         try:
             yield summary
         finally:
-            seconds = round(time.monotonic() - started, 3)
-            self.folder.spend(stage, iteration=iteration, seconds=seconds)
-        told = "; ".join(summary)
-        self.folder.event("stage_ended", stage=stage, iteration=iteration, summary=told)
-        self.reporter.stage_ended(stage, iteration=iteration, seconds=seconds, summary=told)
+            lap = self.clock.leave(stage, summary)
+            if lap is not None:
+                self.folder.spend(stage, iteration=iteration, seconds=lap.seconds)
+        if lap is not None:
+            told = "; ".join(lap.summary)
+            self.folder.event("stage_ended", stage=stage, iteration=iteration, summary=told)
+            self.reporter.stage_ended(stage, iteration=iteration, seconds=lap.seconds, summary=told)

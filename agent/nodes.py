@@ -106,6 +106,11 @@ def investigate(state: BranchState, *, context: Context) -> Change:
     with context.timed("investigate", iteration=iteration, total=allotment["batches"]) as summary:
         kept = context.receipts.once("batch", [iteration, allotment["batch"]], act)
         outcome = BatchOutcome.model_validate(kept)
+        names = [f"{iteration}-{number + 1}" for number in range(allotment["batches"])]
+        done = sum(context.receipts.has("batch", [iteration, name]) for name in names)
+        context.reporter.stage_advanced(
+            "investigate", iteration=iteration, done=done, total=len(names), correct=None
+        )
         summary.append(f"batch {allotment['batch']}: {len(outcome.skills)} errors tagged")
     return {"finished": {allotment["batch"]: len(outcome.decisions)}}
 

@@ -35,6 +35,10 @@ class Receipts:
         result: J = self._folder.read_json(name)["result"]
         return result
 
+    def has(self, kind: str, inputs: object) -> bool:
+        """Whether there is a receipt for these inputs."""
+        return self._folder.has(_name(kind, inputs))
+
     def read(self, kind: str, inputs: object) -> Any:
         """The result that `once` kept for these inputs. Raises LookupError when it did not."""
         kept = self._folder.read_json(_name(kind, inputs))

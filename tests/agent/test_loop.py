@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from agent.context import Reporter, StopReason
 from agent.loop import Parts, resume_loop, run_loop
-from agent.recording import find_test_leaks
+from agent.recording import ReplyStore, find_test_leaks
 from agent.run_folder import RunFolder
 from agent.settings import Settings
+from agent.settings_file import dump_settings
 from tests.agent.loop_fakes import (
     ScriptedTeacher,
     StoppingReporter,
@@ -136,43 +137,38 @@ def test_resume_after_a_stop_at_each_stage_equals_undisturbed(data: Path, tmp_pa
     assert seen >= {"evaluate", "triage", "allocate", "investigate", "assemble", "train", "gate"}
 
 
-def _killed_run(settings: Settings, path: Path, answers: int, calls: int) -> None:
-    """In a process of its own: dies of SIGKILL when student or teacher are asked beyond what they have."""
-
-    class MortalStudent(TableStudent):
-        def answer(self, problem: object, learned: dict[str, int]) -> str:
-            if self.lives == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return super().answer(problem, learned)  # type: ignore[arg-type]
-
-    class MortalTeacher(ScriptedTeacher):
-        def _spend(self, keys: object) -> None:
-            if self.lives < len(keys):  # type: ignore[arg-type]
-                os.kill(os.getpid(), signal.SIGKILL)
-            super()._spend(keys)  # type: ignore[arg-type]
-
-    parts = Parts(student=MortalStudent(lives=answers), teacher=MortalTeacher(lives=calls))
-    run_loop(settings, folder=RunFolder(path), parts=parts)
-
-
 @pytest.mark.parametrize(
     ("answers", "calls"),
-    [(50, 100_000), (10_000, 100), (10_000, 190), (10_000, 230), (130, 100_000), (300, 100_000)],
+    [
+        pytest.param(50, 100_000, id="while the base answers"),
+        pytest.param(10_000, 230, id="while a batch is investigated"),
+        pytest.param(130, 100_000, id="after the first training"),
+    ],
 )
 def test_kill_and_resume_equals_undisturbed(answers: int, calls: int, data: Path, tmp_path: Path) -> None:
-    folder, settings = RunFolder(tmp_path / "killed" / "t-1"), settings_for(data)
-    expected = undisturbed(settings, tmp_path / "whole" / "t-1")
-    child = multiprocessing.get_context("fork").Process(
-        target=_killed_run, args=(settings, folder.path, answers, calls)
-    )
-    child.start()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
+    folder, settings = RunFolder(tmp_path / "killed" / "t-1"), settings_for(data, budget={"iterations": 2})
+    file = tmp_path / "settings.yaml"
+    file.write_text(dump_settings(settings))
+    command = [sys.executable, "-m", "tests.agent.killed_run", folder.path, file, answers, calls]
+    killed = subprocess.run([str(word) for word in command], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    before = paid_requests(folder)
     student, teacher = TableStudent(), ScriptedTeacher()
     resume_loop(folder, parts=Parts(student=student, teacher=teacher))
-    assert read_everything(folder) == expected
-    kept = sum(student.answered.values())
-    assert kept < 80 + 80 * 3 + 80, "answers from before the kill are not asked again"
+    assert read_everything(folder) == undisturbed(settings, tmp_path / "whole" / "t-1")
+    assert sum(teacher.asked.values()) == len(paid_requests(folder)) - len(before)
+    stores = (folder.path / "answers").iterdir()
+    answered = [(path.name, line) for path in stores for line in path.read_text().splitlines()]
+    assert len(answered) == len(set(answered))
+    kept = 80 if answers == 10_000 else answers - 1
+    assert sum(student.answered.values()) == len(answered) - kept
+
+
+def paid_requests(folder: RunFolder) -> list[str]:
+    store = ReplyStore(folder.path / "teacher.sqlite")
+    keys = [row[0] for row in store.rows()]
+    store.close()
+    return keys
 
 
 def test_finished_run_is_not_done_again(data: Path, tmp_path: Path) -> None:
