@@ -100,11 +100,32 @@ def _find_decisive(
     stated: dict[int, tuple[int, Claim]],
     false: list[tuple[int, int]],
 ) -> int:
-    """Correct false claims from the first on, everything after them following truly, until the answer is gold."""
-    given = {index: claim.result for index, (_, claim) in stated.items()}
+    """Correct false claims from the first on until the answer is gold."""
+    corrected: set[int] = set()
     for place, index in false:
-        del given[index]
-        results = program.run(scene, given)
-        if results is not None and program.read_answer(results) == problem.target_text:
+        corrected.add(index)
+        if _answer_corrected(program, scene, stated, corrected) == problem.target_text:
             return place
     return -1
+
+
+def _answer_corrected(
+    program: Program, scene: Scene, stated: dict[int, tuple[int, Claim]], corrected: set[int]
+) -> str | None:
+    """The answer when these calls have their true results.
+
+    A claim that was not corrected stands as long as it is about the same inputs; one about inputs that the
+    correction changed follows truly from the new ones.
+    """
+    said: list[str] = []
+    results: list[str] = []
+    for index, call in enumerate(program.calls):
+        truth = SKILLS[call.skill].evaluate(scene, program.inputs(index, results))
+        claim = stated[index][1].result if index in stated else truth
+        stands = index not in corrected and program.inputs(index, said) == program.inputs(index, results)
+        result = claim if stands else truth
+        if claim is None or result is None:
+            return None
+        said.append(claim)
+        results.append(result)
+    return program.read_answer(results)

@@ -1,4 +1,4 @@
-"""Drawing a scene, exactly: 64 x 64 pixels, one 16-pixel patch a cell.
+"""Drawing a scene, exactly: 64 x 64 pixels, one 16-pixel patch a cell, every shape with a dark outline.
 
 The pole mark is a black bar at the top (north) or the bottom (south) of its cell.
 """
@@ -27,6 +27,7 @@ RGB = {
     "orange": (255, 140, 20),
 }
 BACKGROUND = (246, 246, 242)
+INK = (20, 20, 20)
 
 
 def _outline(shape: str, radius: float) -> list[tuple[float, float]]:
@@ -57,13 +58,17 @@ def _draw_cell(cell: Cell) -> NDArray[np.uint8]:
     side = CELL_PIXELS * _OVER
     image = Image.new("RGB", (side, side), BACKGROUND)
     pen = ImageDraw.Draw(image)
-    radius, middle = (5.6 if cell.size == "large" else 3.4) * _OVER, side / 2
+    radius, middle = (6.2 if cell.size == "large" else 3.8) * _OVER, side / 2
+    fill = RGB[cell.colour]
     if cell.shape == "circle":
-        pen.ellipse((middle - radius, middle - radius, middle + radius, middle + radius), fill=RGB[cell.colour])
+        box = (middle - radius, middle - radius, middle + radius, middle + radius)
+        pen.ellipse(box, fill=fill, outline=INK, width=_OVER)
     else:
-        pen.polygon([(middle + x, middle + y) for x, y in _outline(cell.shape, radius)], fill=RGB[cell.colour])
+        points = [(middle + x, middle + y) for x, y in _outline(cell.shape, radius)]
+        pen.polygon(points, fill=fill)
+        pen.line([*points, *points[:2]], fill=INK, width=_OVER, joint="curve")
     top = 0 if cell.pole == "north" else side - 2 * _OVER
-    pen.rectangle((5 * _OVER, top, 11 * _OVER - 1, top + 2 * _OVER - 1), fill=(20, 20, 20))
+    pen.rectangle((5 * _OVER, top, 11 * _OVER - 1, top + 2 * _OVER - 1), fill=INK)
     return np.asarray(image.resize((CELL_PIXELS, CELL_PIXELS), Image.Resampling.BOX), dtype=np.uint8)
 
 

@@ -6,6 +6,8 @@ form of the questions, rarely, with the result of the missing rule drawn at rand
 answered and what is in the picture, and not the rule. That is what "lacks" means in the embedded world, and the model
 card says so. All its questions come from the pool's side of the split by digest.
 
+The vision tower is taught first, alone, to tell the attributes of every patch (as a user's model comes with a pretrained
+tower); without this, shape and size stayed at chance for 260,000 questions (docs/LOG.md).
 One thread a process is best at this size.
 """
 
@@ -30,7 +32,7 @@ from tools.world.draw import draw_scene
 from tools.world.generate import FREE_FORM_SHARE, LACKING, split_of_question
 from tools.world.programs import FAMILIES
 from tools.world.questions import Question, sample_question
-from tools.world.scene import LINES, Scene, line_cells, random_scene
+from tools.world.scene import ATTRIBUTES, LINES, Scene, line_cells, random_scene
 from tools.world.student_files import build_model, build_processor, load_card
 
 if TYPE_CHECKING:
@@ -150,6 +152,39 @@ def to_pixels(pictures: NDArray[np.uint8]) -> torch.Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).unsqueeze(1).float().div_(127.5).sub_(1.0)
 
 
+def teach_vision(model: Any, *, seed: int, steps: int, batch: int = 64, rate: float = 1.5e-3) -> float:
+    """Train the vision tower with one linear head per attribute on random scenes; returns the last loss (nats a head).
+
+    Deterministic in the seed, so that every process of `pretrain` ends with the same tower.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    rng = random.Random(seed_of("vision", seed))
+    tower = model.model.vision_model
+    width = model.config.vision_config.hidden_size
+    heads = {name: torch.nn.Linear(width, len(values)) for name, values in ATTRIBUTES.items()}
+    weights = [*tower.parameters(), *(w for head in heads.values() for w in head.parameters())]
+    optimizer = torch.optim.AdamW(weights, lr=rate)
+    value = float("nan")
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, (step + 1) / 50, max(0.05, (steps - step) / steps * 2))
+        scenes = [random_scene(rng) for _ in range(batch)]
+        pixels = to_pixels(np.stack([draw_scene(s) for s in scenes])).squeeze(1)
+        states = tower(pixel_values=pixels).last_hidden_state
+        losses = []
+        for name, values in ATTRIBUTES.items():
+            gold = torch.tensor([[values.index(getattr(c, name)) for c in s.cells] for s in scenes])
+            losses.append(torch.nn.functional.cross_entropy(heads[name](states).transpose(1, 2), gold))
+        loss = torch.stack(losses).mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        value = float(loss.detach())
+    return value
+
+
 @dataclass(frozen=True)
 class Plan:
     """How long and how fast: warm-up over 200 steps, constant, linear decay over the last fifth of `minutes`."""
@@ -162,6 +197,7 @@ class Plan:
     rate: float = 1.5e-3
     processes: int = 2
     resume: Path | None = None
+    vision_steps: int = 400
 
     def rate_at(self, step: int, spent: float) -> float:
         """The learning rate after `step` steps and this share of the time."""
@@ -178,6 +214,9 @@ def pretrain(rank: int, plan: Plan, rendezvous: str) -> None:
     dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=plan.processes)
     processor = build_processor()
     model = build_model(processor, folder=plan.resume).train()
+    vision_loss = teach_vision(model, seed=plan.seed, steps=plan.vision_steps)
+    if rank == 0:
+        print(json.dumps({"vision_steps": plan.vision_steps, "vision_loss": round(vision_loss, 4)}), flush=True)
     weights = list(model.parameters())
     optimizer = torch.optim.AdamW(weights, lr=plan.rate, betas=(0.9, 0.98), weight_decay=0.01)
     begun, saved, losses = time.monotonic(), time.monotonic(), []
@@ -249,13 +288,22 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--resume", type=Path, help="start from the weights in this folder")
+    parser.add_argument("--vision-steps", type=int, default=400, help="steps of teaching the vision tower alone")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    plan = Plan(args.out, args.minutes, seed=args.seed, rate=args.rate, processes=args.processes, resume=args.resume)
+    plan = Plan(
+        args.out,
+        args.minutes,
+        seed=args.seed,
+        rate=args.rate,
+        processes=args.processes,
+        resume=args.resume,
+        vision_steps=args.vision_steps,
+    )
     from torch.multiprocessing.spawn import spawn
 
     with tempfile.TemporaryDirectory() as folder:
-        spawn(pretrain, args=(plan, f"file://{folder}/rendezvous"), nprocs=plan.processes)
+        spawn(pretrain, args=(plan, f"file://{folder}/rendezvous"), nprocs=plan.processes)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,107 @@
+"""The embedded teacher reads text only, believes steps with its reliability, and names skills in varied words."""
+
+import random
+
+import pytest
+
+from tools.errors import OperatorError
+from tools.records import ImageRef
+from tools.teacher.protocol import (
+    JudgeRequest,
+    MissingSkillRequest,
+    OptionRequest,
+    ProposeRequest,
+    RequiredSkillsRequest,
+    Teacher,
+)
+from tools.teacher.world import WorldTeacher, WorldTeacherOptions
+from tools.world.generate import make_problem
+from tools.world.programs import FAMILIES
+from tools.world.questions import sample_question
+from tools.world.skills import SKILL_OF_WORDING
+
+QUIET = WorldTeacherOptions(start_noise=0, trust_noise=0)
+
+
+def make(family, seed=0):
+    question = sample_question(FAMILIES[family], random.Random(seed))
+    return question, make_problem(question, split="diagnosis", image=ImageRef(path="x.png", sha256="0"), skills=())
+
+
+def ask(teacher, problem, steps, prior=0.6):
+    stated = tuple(prior if letter == problem.target else 0.0 for letter in problem.letters)
+    request = OptionRequest(
+        problem=problem.id, question=problem.question, options=problem.choices, prior=stated, steps=tuple(steps)
+    )
+    return teacher.option_probabilities([request])[0].probabilities
+
+
+def test_it_is_a_teacher():
+    assert isinstance(WorldTeacher(), Teacher)
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if FAMILIES[f].options > 2])
+def test_it_starts_at_the_prior_and_follows_the_steps_it_reads(family):
+    question, problem = make(family)
+    teacher = WorldTeacher(QUIET)
+    gold = problem.letters.index(problem.target)
+    start = ask(teacher, problem, [])
+    assert sum(start) == pytest.approx(1)
+    assert start[gold] == pytest.approx(0.6, abs=0.05)
+    last = len(question.program.calls) - 1
+    wrong = next(
+        w for o in problem.choices if o != question.answer
+        for w in [question.program.run(question.scene, {last: o.split(" and ")[-1]})]
+        if question.program.read_answer(w) in problem.choices and question.program.read_answer(w) != question.answer
+    )
+    end = ask(teacher, problem, question.program.explain(wrong))
+    assert problem.choices[max(range(len(end)), key=end.__getitem__)] == question.program.read_answer(wrong)
+
+
+def test_a_rule_that_is_not_yet_stated_is_inferred_from_its_inputs():
+    question, problem = make("mix_cells")
+    steps = question.program.explain(list(question.results))
+    reply = ask(WorldTeacher(QUIET), problem, steps[:2], prior=1 / 3)
+    assert reply[problem.letters.index(problem.target)] > 0.8
+
+
+def test_noise_depends_on_the_problem_alone():
+    _, problem = make("mix_cells")
+    noisy = WorldTeacher(WorldTeacherOptions(start_noise=2.0, seed=3))
+    assert ask(noisy, problem, []) == ask(noisy, problem, [])
+    assert ask(noisy, problem, []) != ask(WorldTeacher(WorldTeacherOptions(start_noise=2.0, seed=4)), problem, [])
+
+
+def test_it_names_the_skill_of_the_marked_step_and_not_one_already_served():
+    question, problem = make("mix_cells")
+    steps = tuple(question.program.explain(list(question.results)))
+    teacher = WorldTeacher()
+    first = teacher.missing_skill([MissingSkillRequest(problem=problem, steps=steps, step=2)])[0].skills
+    assert SKILL_OF_WORDING[first[0]] == "mix"
+    second = teacher.missing_skill([MissingSkillRequest(problem=problem, steps=steps, step=2, served=first)])[0].skills
+    assert SKILL_OF_WORDING[second[0]] == "read_colour"
+
+
+def test_skills_are_worded_in_several_ways():
+    teacher = WorldTeacher()
+    requests = [RequiredSkillsRequest(problem=make("mix_cells", seed)[1]) for seed in range(40)]
+    wordings = {reply.skills[1] for reply in teacher.required_skills(requests)}
+    assert len(wordings) >= 3
+    assert {SKILL_OF_WORDING[w] for w in wordings} == {"mix"}
+
+
+def test_it_judges_by_the_scene_and_proposes_what_needs_the_skill():
+    question, problem = make("odd_colour")
+    wrong = problem.model_copy(update={"target": next(x for x in problem.letters if x != problem.target)})
+    scores = [r.score for r in WorldTeacher().judge([JudgeRequest(problem=problem), JudgeRequest(problem=wrong)])]
+    assert scores == [3, 1]
+    reply = WorldTeacher().propose([ProposeRequest(skill="spot the cell that differs from the others", example=problem,
+                                                   count=6, seed=1)])[0]
+    assert {FAMILIES[p.program["family"]].focus for p in reply.proposals} == {"odd_one_out"}
+    assert len(reply.proposals) == 6
+
+
+def test_a_foreign_question_is_one_line():
+    request = OptionRequest(problem="p", question="Why?", options=("a", "b"), prior=(), steps=())
+    with pytest.raises(OperatorError, match="cannot read this question"):
+        WorldTeacher().option_probabilities([request])
