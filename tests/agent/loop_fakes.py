@@ -184,16 +184,16 @@ class ScriptedTeacher:
 
 
 class StoppingReporter(SilentReporter):
-    """Asks for a stop the `number`-th time that a stage ends; remembers the stages that ended."""
+    """Asks for a stop when a stage ends for the `number`-th time."""
 
-    def __init__(self, folder: RunFolder, *, number: int) -> None:
-        self.folder, self.number = folder, number
-        self.ended: list[str] = []
+    def __init__(self, folder: RunFolder, *, stage: Stage, number: int) -> None:
+        self.folder, self.stage, self.left = folder, stage, number
 
     def stage_ended(self, stage: Stage, *, iteration: int, seconds: float, summary: str) -> None:
         del iteration, seconds, summary
-        self.ended.append(stage)
-        if len(self.ended) == self.number:
+        self.left -= stage == self.stage
+        if self.left == 0:
+            self.left = -1
             self.folder.request_stop()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.context import Reporter, StopReason
+from agent.context import Reporter, SilentReporter, Stage, StopReason
 from agent.loop import Parts, resume_loop, run_loop
 from agent.recording import ReplyStore, find_test_leaks
 from agent.run_folder import RunFolder
@@ -112,29 +113,36 @@ def undisturbed(settings: Settings, path: Path) -> dict[str, str]:
     return read_everything(run(settings, path)[0])
 
 
+STOPS: tuple[tuple[Stage, int], ...] = (
+    ("evaluate", 1),
+    ("triage", 1),
+    ("allocate", 1),
+    ("investigate", 1),
+    ("assemble", 1),
+    ("train", 1),
+    ("evaluate", 2),
+    ("gate", 1),
+    ("triage", 2),
+    ("evaluate", 3),
+)
+
+
 def test_resume_after_a_stop_at_each_stage_equals_undisturbed(data: Path, tmp_path: Path) -> None:
     settings = settings_for(data, budget={"iterations": 1})
     expected = undisturbed(settings, tmp_path / "whole" / "t-1")
-    seen: set[str] = set()
-    number = 0
-    while True:
-        number += 1
-        folder = RunFolder(tmp_path / f"stop-{number}" / "t-1")
+    for stage, number in STOPS:
+        folder = RunFolder(tmp_path / f"{stage}-{number}" / "t-1")
         student, teacher = TableStudent(), ScriptedTeacher()
-        reporter = StoppingReporter(folder, number=number)
+        reporter = StoppingReporter(folder, stage=stage, number=number)
         parts = Parts(student=student, teacher=teacher)
-        try:
+        with pytest.raises(StopRequested):
             run_loop(settings, folder=folder, reporter=reporter, parts=parts)
-        except StopRequested:
-            resume_loop(folder, parts=parts)
-        else:
-            break
-        seen.add(reporter.ended[-1])
+        assert not folder.has("result.json")
+        resume_loop(folder, parts=parts)
         assert read_everything(folder) == expected
         assert max(student.answered.values()) == 1
         assert max(student.trained.values()) == 1
         assert max(teacher.asked.values()) == 1
-    assert seen >= {"evaluate", "triage", "allocate", "investigate", "assemble", "train", "gate"}
 
 
 @pytest.mark.parametrize(
@@ -289,3 +297,24 @@ def test_firewall_stops_the_run_before_anything_is_asked(data: Path, tmp_path: P
 def test_index_calls_are_capped(data: Path, tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"budget\.index_calls"):
         run(settings_for(data, budget={"index_calls": 100}), tmp_path / "t-1")
+
+
+class InterruptingReporter(SilentReporter):
+    """Presses Ctrl-C in the middle of the training."""
+
+    def stage_advanced(
+        self, stage: Stage, *, iteration: int, done: int, total: int, correct: int | None
+    ) -> None:
+        del iteration, total, correct
+        if stage == "train" and done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_stops_in_order_and_gives_the_signal_back(data: Path, tmp_path: Path) -> None:
+    folder, before = RunFolder(tmp_path / "t-1"), signal.getsignal(signal.SIGINT)
+    parts = Parts(student=TableStudent(), teacher=ScriptedTeacher())
+    settings = settings_for(data, budget={"iterations": 1})
+    with pytest.raises(StopRequested):
+        run_loop(settings, folder=folder, reporter=InterruptingReporter(), parts=parts)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert resume_loop(folder, parts=parts) == "iteration_limit"
