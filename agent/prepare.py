@@ -80,18 +80,17 @@ def keep_apart(
 
     kept = receipts.once("firewall", [prints, options.model_dump(mode="json")], act)
     overlaps = [Overlap.model_validate(value) for value in kept]
+    out: dict[Split, set[str]] = {"pool": {overlap.pool for overlap in overlaps}}
     for split in ("diagnosis", "gate"):
         shown = [problem for problem in problems[split].values() if fence.shows(problem)]
         if shown and options.policy == "stop":
-            what = (
-                f"{split} problem {shown[0].id!r} is also in test; {len(shown)} of {len(problems[split])} are"
-            )
+            what = f"{split} problem {shown[0].id!r} is also in test; {len(shown)} of {len(problems[split])} are"
             remedy = "take them out, or set firewall.policy to exclude"
             raise OperatorError(what, where="firewall", remedy=remedy)
+        out[split] = {problem.id for problem in shown}
         overlaps += [Overlap(pool=p.id, other=p.id, split="test", kind=f"{split} question") for p in shown]
-    out = {overlap.pool for overlap in overlaps}
     apart: Problems = {
-        split: {name: p for name, p in found.items() if split == "test" or name not in out}
+        split: {name: p for name, p in found.items() if name not in out.get(split, ())}
         for split, found in problems.items()
     }
     empty = [split for split in SPLITS if not apart[split]]
@@ -156,16 +155,12 @@ def prepare_problems(
     problems, skipped = read_splits(settings.data, worlds=folder.path.parent / ".worlds")
     check_ids(problems)
     fence = TestFence(problems["test"].values())
-    manifest = {
-        split: {"questions": len(found), "digest": split_digest(found)} for split, found in problems.items()
-    }
+    manifest = {split: {"questions": len(found), "digest": split_digest(found)} for split, found in problems.items()}
     before = folder.read_json("manifest.json")
     for split in SPLITS:
         if before is not None and before[split] != manifest[split]:
             remedy = "put the old data back, or start a new run"
-            raise OperatorError(
-                f"the {split} data changed since the run began", where=str(folder.path), remedy=remedy
-            )
+            raise OperatorError(f"the {split} data changed since the run began", where=str(folder.path), remedy=remedy)
     apart, overlaps = keep_apart(problems, options=settings.firewall, receipts=receipts, fence=fence)
     folder.write_records("skipped.jsonl", skipped)
     folder.write_records("overlaps.jsonl", overlaps)

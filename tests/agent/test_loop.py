@@ -24,6 +24,7 @@ from tests.agent.loop_fakes import (
     read_everything,
     write_data,
 )
+from tools.data.firewall import Overlap
 from tools.data.read import read_problems
 from tools.errors import OperatorError, StopRequested
 from tools.records import Checkpoint, Comparison, Decision, Lesson, MissingSkill, Mistake, Scorecard
@@ -88,10 +89,7 @@ def test_same_records_for_one_and_four_branches(data: Path, tmp_path: Path) -> N
 
 
 def test_another_seed_is_another_control_run(data: Path, tmp_path: Path) -> None:
-    runs = [
-        run(settings_for(data, control="random", run={"seed": seed}), tmp_path / f"t-{seed}")[0]
-        for seed in (1, 2)
-    ]
+    runs = [run(settings_for(data, control="random", run={"seed": seed}), tmp_path / f"t-{seed}")[0] for seed in (1, 2)]
     first, second = ([lesson.problem.id for lesson in f.read_records("lessons.jsonl", Lesson)] for f in runs)
     assert first != second
 
@@ -189,19 +187,14 @@ def test_finished_run_is_not_done_again(data: Path, tmp_path: Path) -> None:
 
 def test_no_test_problem_reaches_teacher_or_decision(data: Path, tmp_path: Path) -> None:
     folder, _ = run(settings_for(data), tmp_path / "t-1")
-    of = {
-        s: {p.id: p for p in read_problems(data / f"{s}.jsonl", split=s).problems}
-        for s in ("test", "diagnosis")
-    }
+    of = {s: {p.id: p for p in read_problems(data / f"{s}.jsonl", split=s).problems} for s in ("test", "diagnosis")}
     assert find_test_leaks(folder, of["test"]) == []
     assert find_test_leaks(folder, of["diagnosis"]), "the check finds what was asked"
 
 
 def test_without_option_probabilities_locating_is_skipped_and_recorded(data: Path, tmp_path: Path) -> None:
     teacher = ScriptedTeacher(operations=frozenset({"missing_skill", "required_skills"}))
-    folder, _ = run(
-        settings_for(data), tmp_path / "t-1", parts=Parts(student=TableStudent(), teacher=teacher)
-    )
+    folder, _ = run(settings_for(data), tmp_path / "t-1", parts=Parts(student=TableStudent(), teacher=teacher))
     mistakes = folder.read_records("mistakes/1.jsonl", Mistake)
     assert {(m.status, m.step, m.method) for m in mistakes} == {("none", -1, "skipped")}
     first = folder.read_records("decisions.jsonl", Decision)[0]
@@ -279,19 +272,29 @@ def test_changed_data_stop_a_resume(data: Path, tmp_path: Path) -> None:
 
 def test_firewall_stops_the_run_before_anything_is_asked(data: Path, tmp_path: Path) -> None:
     pool = data / "pool.jsonl"
-    text = (
-        (data / "gate.jsonl")
-        .read_text()
-        .splitlines()[0]
-        .replace("gate-000", "pool-999")
-        .replace('"gate"', '"pool"')
-    )
+    text = (data / "gate.jsonl").read_text().splitlines()[0].replace("gate-000", "pool-999").replace('"gate"', '"pool"')
     pool.write_text(pool.read_text() + text + "\n")
     teacher = ScriptedTeacher(lives=0)
     with pytest.raises(OperatorError, match=r"pool-999.*gate-000"):
         run(settings_for(data), tmp_path / "t-1", parts=Parts(student=TableStudent(lives=0), teacher=teacher))
     folder, _ = run(settings_for(data, firewall={"policy": "exclude"}), tmp_path / "t-2")
     assert "pool-999" in (folder.path / "overlaps.jsonl").read_text()
+
+
+def test_a_pool_that_shares_ids_with_validation_loses_only_its_own(data: Path, tmp_path: Path) -> None:
+    pool = data / "pool.jsonl"
+    pool.write_text(
+        pool.read_text() + (data / "gate.jsonl").read_text().splitlines()[0].replace('"gate"', '"pool"') + "\n"
+    )
+    folder, _ = run(settings_for(data, firewall={"policy": "exclude"}), tmp_path / "t-1")
+    cards = folder.read_records("scorecards.jsonl", Scorecard)
+    assert {c.total for c in cards} == {40}
+    assert folder.read_json("manifest.json")["pool"]["questions"] == 161
+    assert len(read_problem_ids(folder, "overlaps.jsonl")) == 1
+
+
+def read_problem_ids(folder: RunFolder, name: str) -> list[str]:
+    return [overlap.pool for overlap in folder.read_records(name, Overlap)]
 
 
 def test_index_calls_are_capped(data: Path, tmp_path: Path) -> None:
@@ -302,9 +305,7 @@ def test_index_calls_are_capped(data: Path, tmp_path: Path) -> None:
 class InterruptingReporter(SilentReporter):
     """Presses Ctrl-C in the middle of the training."""
 
-    def stage_advanced(
-        self, stage: Stage, *, iteration: int, done: int, total: int, correct: int | None
-    ) -> None:
+    def stage_advanced(self, stage: Stage, *, iteration: int, done: int, total: int, correct: int | None) -> None:
         del iteration, total, correct
         if stage == "train" and done == 1:
             os.kill(os.getpid(), signal.SIGINT)
