@@ -30,6 +30,7 @@ check: $(STAMP) ## ruff, mypy --strict, tests
 	@$(BIN)/python -m pytest -q
 
 setup: $(STAMP) ## install into .venv and nothing else
+	@true
 
 clean: ## remove .venv and caches; runs stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -40,7 +40,9 @@ def validation_problems(folder: RunFolder) -> dict[str, Problem]:
 def find_source(data: DataSettings, *, split: Split, worlds: Path) -> SourceSettings:
     """Where the questions of a split lie; those of the embedded world as `prepare` left them."""
     if data.world is not None:
-        name = digest("world", data.world.model_dump(mode="json"), length=12)
+        from tools.world.generate import VERSION
+
+        name = digest("world", VERSION, data.world.model_dump(mode="json"), length=12)
         return SourceSettings(path=str(worlds / name / f"{split}.jsonl"))
     source = getattr(data, split)
     assert isinstance(source, SourceSettings), f"settings without data.{split}"
