@@ -41,7 +41,7 @@ _LEAD = r"\b(?:answer|(?:correct|right|best)\s+(?:option|choice|letter))"
 _VERB = r"[\s*_`\"'”]*(?::|=|–|-(?!\w)|\b(?:is|was|are|would\s+be|should\s+be|must\s+be|will\s+be|to\s+be)\b)"
 _FILLER = (
     r"(?:[\s:*_`\"'“”‘’$=>#~]|\b(?:therefore|thus|hence|most|likely|probably|definitely|clearly|indeed|simply|the|option|"
-    r"choice|letter|answer)\b|\\(?:boxed|text|textbf|mathrm|mathbf)\b|\\[(\[]|[{(\[<])*"
+    r"choice|letter|answer)\b|\\(?:boxed|text|textbf|mathrm|mathbf)\b|\\[(\[]|[{(\[<]){0,40}"
 )
 _LETTER = r"(?P<letter>[A-Za-z])(?![^\W_])(?![-'’][^\W_])"
 _CAPITAL = r"(?P<letter>[A-Z])(?![^\W_])(?![-'’][^\W_])"
@@ -52,7 +52,7 @@ _EXPLICIT = tuple(
         rf"(?i:{_LEAD}{_VERB}{_FILLER}){_LETTER}",
         rf"(?i:{_LEAD})[\s:]*(?:[(\[]|\*\*[(\[]?){_LETTER}",
         rf"(?i:\bchoose\s+the\s+answer,?\s*)[(\[*]*{_LETTER}",
-        rf"(?im:\banswer[*_#:\s]*\n[\s*_(\[]*){_LETTER}(?m:[\s*_)\].]*$)",
+        rf"(?im:\banswer[*_#:\s]{{0,40}}\n[\s*_(\[]{{0,40}}){_LETTER}(?m:[\s*_)\].]*$)",
         rf"\\boxed\s*\{{\s*(?:\\(?:text|textbf|mathrm|mathbf)\s*\{{)?\s*[(\[]?{_LETTER}[)\]]?\s*\}}",
         rf"(?<![^\W_])(?<!['’]){_CAPITAL}[)\]\"*.]*\s+(?:is|would\s+be)\s+(?:the\s+)?(?:correct|right|best)\s+{_NOUN}\b",
         rf"(?i:\b{_NOUN})\s+[(\[\"*]*{_CAPITAL}[)\]\"*]*\s+is\s+(?:correct|right|the\s+(?:correct|right|best|answer))\b",
@@ -66,7 +66,7 @@ _CHOICE = (
     ),
 )
 _BARE = (
-    re.compile(rf"(?:\A|\n)[\s*_(\[\"']*{_LETTER}[\s*_)\].\"']*\Z"),
+    re.compile(rf"(?:\A|\n)[\s*_(\[\"']{{0,40}}{_LETTER}[\s*_)\].\"']*\Z"),
     re.compile(rf"\A\s*[(\[*]*{_CAPITAL}[)\].:*]+[ \t]+[^\n]*\Z"),
 )
 _KINDS = (_EXPLICIT, _CHOICE, _BARE)

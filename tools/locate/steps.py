@@ -18,9 +18,10 @@ SPLITTER_VERSION = "1"
 """Changes whenever any text may be split differently: step indices are comparable within one version only."""
 
 _BREAK = re.compile(
-    r"(?P<line>\s*\n\s*)"
-    r"|(?P<mark>[.?!]+)[\"'”’)\]*_`]*\s+(?=[\"'“‘(\[*_`$]*(?P<next>[^\W_]))"
+    r"(?P<line>(?<!\s)\s*\n\s*)"
+    r"|(?P<mark>(?<![.?!])[.?!]+)[\"'”’)\]*_`]*\s+(?=[\"'“‘(\[*_`$]*(?P<next>[^\W_]))"
 )
+"""The looks behind keep it linear: a run of marks or of white space is tried from its first character alone."""
 
 
 def _words(text: str) -> frozenset[str]:
