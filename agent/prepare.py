@@ -36,10 +36,10 @@ def read_splits(settings: DataSettings, *, worlds: Path) -> tuple[Problems, list
     `worlds`: where worlds are drawn; a world that is there is used again.
     """
     if settings.world is not None:
-        from tools.world.generate import VERSION, generate_world
+        from tools.world.generate import generate_world, world_name
 
-        name = digest("world", VERSION, settings.world.model_dump(mode="json"), length=12)
-        world = generate_world(worlds / name, seed=settings.world.seed, sizes=settings.world.sizes)
+        seed, sizes = settings.world.seed, settings.world.sizes
+        world = generate_world(worlds / world_name(seed=seed, sizes=sizes), seed=seed, sizes=sizes)
         sources = {split: SourceSettings(path=str(world.folder / f"{split}.jsonl")) for split in SPLITS}
     else:
         given = {split: getattr(settings, split) for split in SPLITS}

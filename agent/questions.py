@@ -10,7 +10,7 @@ from agent.run_folder import RunFolder
 from agent.settings import DataSettings, SourceSettings
 from tools.data.read import read_problems
 from tools.errors import OperatorError
-from tools.records import Problem, Split, digest
+from tools.records import Problem, Split
 
 VALIDATION: tuple[Split, ...] = ("diagnosis", "gate", "test")
 
@@ -40,9 +40,9 @@ def validation_problems(folder: RunFolder) -> dict[str, Problem]:
 def find_source(data: DataSettings, *, split: Split, worlds: Path) -> SourceSettings:
     """Where the questions of a split lie; those of the embedded world as `prepare` left them."""
     if data.world is not None:
-        from tools.world.generate import VERSION
+        from tools.world.generate import world_name
 
-        name = digest("world", VERSION, data.world.model_dump(mode="json"), length=12)
+        name = world_name(seed=data.world.seed, sizes=data.world.sizes)
         return SourceSettings(path=str(worlds / name / f"{split}.jsonl"))
     source = getattr(data, split)
     assert isinstance(source, SourceSettings), f"settings without data.{split}"

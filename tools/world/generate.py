@@ -175,6 +175,11 @@ def write_piece(piece: Piece) -> Written:
     return Written(to_jsonl(problems), [str(p.metadata["scene"]) for p in problems], keys)
 
 
+def world_name(*, seed: int, sizes: WorldSizes) -> str:
+    """Name of the folder that holds the world of these settings, among others: another version is another name."""
+    return digest("world", VERSION, {"seed": seed, "sizes": sizes.model_dump(mode="json")}, length=12)
+
+
 def generate_world(
     folder: Path, *, seed: int, sizes: WorldSizes, on_progress: Callable[[int, int], None] | None = None
 ) -> World:
