@@ -116,8 +116,8 @@ def main() -> None:
         result=result,
         quick=arguments.quick,
         notes=[
-            f"{result['records']} records compared line by line: {result['lost_or_doubled']} lost, doubled or different. "
-            f"Teacher calls paid twice: {result['repeated_calls']}."
+            f"{result['records']} records compared line by line: {result['lost_or_doubled']} lost, doubled or "
+            f"different. Teacher calls paid twice: {result['repeated_calls']}."
         ],
     )
 

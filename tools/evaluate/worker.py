@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch  # noqa: TID253
+import torch
 from pydantic import ValidationError
-from transformers import DynamicCache  # noqa: TID253
+from transformers import DynamicCache
 
 from tools.errors import OperatorError
 from tools.evaluate.student import ANSWERS, EvaluateJob

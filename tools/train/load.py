@@ -8,11 +8,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch  # noqa: TID253
-from peft import PeftModel  # noqa: TID253
+import torch
+from peft import PeftModel
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor  # noqa: TID253
-from transformers.utils import logging as transformers_logging  # noqa: TID253
+from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging as transformers_logging
 
 from tools.errors import OperatorError
 

@@ -91,7 +91,7 @@ def test_skills_are_worded_in_several_ways():
 
 
 def test_it_judges_by_the_scene_and_proposes_what_needs_the_skill():
-    question, problem = make("odd_colour")
+    _, problem = make("odd_colour")
     wrong = problem.model_copy(update={"target": next(x for x in problem.letters if x != problem.target)})
     scores = [r.score for r in WorldTeacher().judge([JudgeRequest(problem=problem), JudgeRequest(problem=wrong)])]
     assert scores == [3, 1]
