@@ -178,7 +178,7 @@ def teach_vision(model: Any, *, seed: int, steps: int, batch: int = 64, rate: fl
             gold = torch.tensor([[values.index(getattr(c, name)) for c in s.cells] for s in scenes])
             losses.append(torch.nn.functional.cross_entropy(heads[name](states).transpose(1, 2), gold))
         loss = torch.stack(losses).mean()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         value = float(loss.detach())
