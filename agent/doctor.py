@@ -152,10 +152,10 @@ def check_settings() -> list[Check]:
 
 
 def _check_config(path: Path) -> Check:
-    from agent.settings_file import load_settings
+    from agent.settings_file import DATA_VARIABLE, load_settings
 
     try:
-        load_settings(path)
+        load_settings(path, data_root=os.environ.get(DATA_VARIABLE))
     except OperatorError as error:
         blocking = False if path.stem == "demo" else None
         return Check(path.name, blocking, str(error).removeprefix(f"{path}:"))

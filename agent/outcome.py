@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import ValidationError
 
 from agent.run_folder import RunFolder, summarize_run
 from agent.settings import Settings
+from tools.errors import OperatorError
 from tools.records import Checkpoint, Comparison, Decision, Interval, Lesson, Problem, Scorecard, Split
 
 
@@ -84,8 +86,12 @@ class SkillChange(NamedTuple):
 
 def read_settings(folder: RunFolder) -> Settings:
     """The settings that the run was started with; the files that they name need not exist any more."""
-    tree = yaml.safe_load((folder.path / "settings.yaml").read_text(encoding="utf-8"))
-    return Settings.model_validate(tree)
+    path = folder.path / "settings.yaml"
+    try:
+        return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, UnicodeDecodeError, ValidationError):
+        remedy = "the file was altered by something else; put the old file back or start a new run"
+        raise OperatorError("not the settings of a run", where=str(path), remedy=remedy) from None
 
 
 def read_outcome(folder: RunFolder) -> Outcome:

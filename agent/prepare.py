@@ -30,16 +30,19 @@ class Indexed(NamedTuple):
     """Distinct required skills, most frequent first, then by text."""
 
 
-def read_splits(settings: DataSettings, *, worlds: Path) -> tuple[Problems, list[SkippedRow]]:
+def read_splits(
+    settings: DataSettings, *, worlds: Path, on_progress: Callable[[int, int], None] | None = None
+) -> tuple[Problems, list[SkippedRow]]:
     """All splits by id, and the rows that are not used. Raises OperatorError for data that cannot be used.
 
-    `worlds`: where worlds are drawn; a world that is there is used again.
+    `worlds`: where worlds are drawn; a world that is there is used again. `on_progress` is told of drawing.
     """
     if settings.world is not None:
         from tools.world.generate import generate_world, world_name
 
         seed, sizes = settings.world.seed, settings.world.sizes
-        world = generate_world(worlds / world_name(seed=seed, sizes=sizes), seed=seed, sizes=sizes)
+        place = worlds / world_name(seed=seed, sizes=sizes)
+        world = generate_world(place, seed=seed, sizes=sizes, on_progress=on_progress)
         sources = {split: SourceSettings(path=str(world.folder / f"{split}.jsonl")) for split in SPLITS}
     else:
         given = {split: getattr(settings, split) for split in SPLITS}
@@ -151,14 +154,21 @@ def prepare_problems(
 
     Raises OperatorError when the data are not those that the run began with.
     """
-    reporter.stage_started("prepare", iteration=0, total=0)
-    problems, skipped = read_splits(settings.data, worlds=folder.path.parent / ".worlds")
+    world = settings.data.world
+    total = sum(world.sizes.model_dump().values()) if world else 0
+    reporter.stage_started("prepare", iteration=0, total=total)
+
+    def advance(done: int, total: int) -> None:
+        reporter.stage_advanced("prepare", iteration=0, done=done, total=total, correct=None)
+
+    worlds = folder.path.parent / ".worlds"
+    problems, skipped = read_splits(settings.data, worlds=worlds, on_progress=advance)
     check_ids(problems)
     fence = TestFence(problems["test"].values())
     manifest = {split: {"questions": len(found), "digest": split_digest(found)} for split, found in problems.items()}
     before = folder.read_json("manifest.json")
     for split in SPLITS:
-        if before is not None and before[split] != manifest[split]:
+        if before is not None and before.get(split) != manifest[split]:
             remedy = "put the old data back, or start a new run"
             raise OperatorError(f"the {split} data changed since the run began", where=str(folder.path), remedy=remedy)
     apart, overlaps = keep_apart(problems, options=settings.firewall, receipts=receipts, fence=fence)

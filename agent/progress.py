@@ -134,7 +134,8 @@ class PlainReporter:
 
     def stage_started(self, stage: Stage, *, iteration: int, total: int) -> None:
         with self._lock:
-            if self._tracker.start(stage, iteration=iteration, total=total):
+            fresh = self._tracker.start(stage, iteration=iteration, total=total)
+            if fresh and (total or stage != "prepare"):  # reading data is told when it is done, or is one error
                 self._say(f"[{iteration}] {stage}" + (f": {total:,} to do" if total else ""))
 
     def stage_advanced(

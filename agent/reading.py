@@ -148,8 +148,8 @@ def compare_best(folders: Sequence[RunFolder], outcomes: Sequence[Outcome]) -> C
     if split is None:
         remedy = "let both runs end, or resume them"
         raise OperatorError("not measured on the same split", where=", ".join(f.id for f in folders), remedy=remedy)
-    digests = [(folder.read_json("manifest.json") or {})[split]["digest"] for folder in folders]
-    if digests[0] != digests[1]:
+    digests = [(folder.read_json("manifest.json") or {}).get(split) for folder in folders]
+    if None in digests or digests[0] != digests[1]:
         where = f"{folders[0].id}, {folders[1].id}"
         remedy = "compare runs with the same data settings"
         raise OperatorError(f"the runs have different {split} questions", where=where, remedy=remedy)

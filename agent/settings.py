@@ -129,9 +129,15 @@ class RetrieveSettings(Branch):
     """Which samples are fetched for a missing skill (P1 3.5)."""
 
     mode: Literal["bm25", "dense", "hybrid"] = "bm25"
-    embedding: str = "none"
+    embedding: Literal["none", "hashing"] = "none"
     fill: bool = False
     """Fill what the search leaves open by seeded sampling, marked as route `fill`."""
+
+    @model_validator(mode="after")
+    def _dense_needs_vectors(self) -> RetrieveSettings:
+        if self.mode != "bm25" and self.embedding == "none":
+            raise ValueError(f"the mode {self.mode} needs an embedding; set retrieve.embedding=hashing")
+        return self
 
 
 class SynthesizeSettings(Branch):

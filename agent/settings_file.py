@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from agent.settings import Settings
 from tools.errors import OperatorError
 
+DATA_VARIABLE = "ERRATA_DATA"
+"""Environment variable that the command line hands on as `data_root`."""
 SPLITS = ("pool", "diagnosis", "gate", "test")
 
 
@@ -31,12 +33,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
+def load_settings(path: Path, overrides: Sequence[str] = (), *, data_root: str | None = None) -> Settings:
     """Read `path`, apply `key.path=value` overrides in order, check everything, and resolve relative paths.
 
     Paths in the file are relative to the file's folder (sources: to `data.root` where given); paths in
-    overrides are relative to the current folder. Raises OperatorError for the first thing that has to be
-    mended.
+    overrides are relative to the current folder. `data_root` (what ERRATA_DATA says) stands in for `data.root`
+    where sources are given and neither file nor overrides give it. Raises OperatorError for the first thing
+    that has to be mended.
     """
     text = _read(path)
     tree, lines = _parse(text, path)
@@ -44,6 +47,9 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> Settings:
     for override in overrides:
         key = _apply(tree, override)
         origin[key] = f"command line: {override}"
+    data = tree.get("data")
+    if data_root and isinstance(data, dict) and not data.get("world") and not data.get("root"):
+        data["root"], origin["data.root"] = data_root, DATA_VARIABLE
     where = _Where(path, lines, origin)
     _resolve_paths(tree, base=path.resolve().parent, where=where)
     settings = _validate(tree, where)
@@ -228,10 +234,15 @@ def _check_files(settings: Settings, where: _Where) -> None:
         raise OperatorError(
             "no such folder", where=where("student.base"), value=settings.student.base, remedy=remedy
         )
+    root = settings.data.root
+    if root is not None and settings.data.world is None and not Path(root).is_dir():
+        remedy = f"name the folder that holds the data with data.root=FOLDER or {DATA_VARIABLE}=FOLDER"
+        raise OperatorError("no such folder", where=where("data.root"), value=root, remedy=remedy)
     for split in SPLITS:
         source = getattr(settings.data, split)
         if source is not None and not Path(source.path).exists():
-            remedy = "name an existing file, or give the folder that holds it with data.root=FOLDER"
+            remedy = "name an existing file, or the folder that holds it with data.root=FOLDER or "
+            remedy += f"{DATA_VARIABLE}=FOLDER"
             raise OperatorError(
                 "no such file", where=where(f"data.{split}.path"), value=source.path, remedy=remedy
             )

@@ -17,7 +17,7 @@ from agent.outcome import Outcome, chance_of, cost_by_stage, read_outcome
 from agent.progress import ClosableReporter, make_reporter
 from agent.run_folder import RunFolder, find_run, make_run
 from agent.settings import Settings
-from agent.settings_file import dump_settings, load_settings
+from agent.settings_file import DATA_VARIABLE, dump_settings, load_settings
 from tools.errors import OperatorError, StopRequested
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ Loop = Callable[[ClosableReporter], object]
 def start_run(arguments: argparse.Namespace) -> int:
     """A new run folder, and the loop in it."""
     config = RUNS / "configs" / "demo.yaml" if arguments.command == "demo" else arguments.config
-    settings = load_settings(config, collect_overrides(arguments))
+    settings = load_settings(config, collect_overrides(arguments), data_root=os.environ.get(DATA_VARIABLE))
+    check_parts(settings)
     if arguments.dry_run:
         return print_plan(settings, json_lines=arguments.json)
     parts = find_parts(settings)
@@ -49,7 +50,9 @@ def start_run(arguments: argparse.Namespace) -> int:
 def resume_run(arguments: argparse.Namespace) -> int:
     """Go on with a run."""
     folder = find_run(arguments.runs_dir, arguments.run)
-    parts = find_parts(load_settings(folder.path / "settings.yaml"))
+    settings = load_settings(folder.path / "settings.yaml")
+    check_parts(settings)
+    parts = find_parts(settings)
     from agent.loop import resume_loop
 
     def loop(reporter: ClosableReporter) -> object:
@@ -62,6 +65,20 @@ def collect_overrides(arguments: argparse.Namespace) -> list[str]:
     """key=value pairs, the named options last."""
     named = {"run.seed": arguments.seed, "run.name": arguments.name, "control": arguments.control}
     return [*arguments.overrides, *(f"{key}={value}" for key, value in named.items() if value is not None)]
+
+
+def check_parts(settings: Settings) -> None:
+    """What the settings name is there, before a folder is made. Raises OperatorError."""
+    from prompts import PromptMissing, prompt_digest
+    from tools.locate.rivals import location_method
+    from tools.train.job import check_base
+
+    check_base(settings.student.base)
+    location_method(settings.locate.method)
+    try:
+        prompt_digest(settings.student.prompt)
+    except PromptMissing as error:
+        raise OperatorError(str(error), where="student.prompt", remedy="name one of them") from None
 
 
 def find_parts(settings: Settings) -> Parts:
@@ -159,8 +176,8 @@ def resume_command(folder: RunFolder) -> str:
 
 
 def discard_unbegun(folder: RunFolder) -> None:
-    """A run that failed before the teacher was there holds nothing: its folder goes."""
-    if not (folder.path / "teacher.sqlite").exists():
+    """A run that failed before student or teacher did anything holds nothing: its folder goes."""
+    if not folder.has("graph.sqlite") and not folder.ledger():
         shutil.rmtree(folder.path, ignore_errors=True)
 
 

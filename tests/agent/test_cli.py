@@ -64,6 +64,7 @@ def test_missing_settings_file_is_one_line(tmp_path: Path, capsys: pytest.Captur
 
 def test_bad_data_leaves_no_run_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "config.json").write_text('{"vision_config": {}}')
     for split in ("pool", "diagnosis", "gate", "test"):
         (tmp_path / f"{split}.jsonl").write_text("")
     sources = "".join(f"  {s}: {{path: {s}.jsonl}}\n" for s in ("pool", "diagnosis", "gate", "test"))
@@ -79,6 +80,7 @@ def test_dry_run_prints_settings_and_makes_nothing(
     tmp_path: Path, made: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (made[0].path.parent / "base").mkdir()
+    (made[0].path.parent / "base" / "config.json").write_text('{"vision_config": {}}')
     config = made[0].path / "settings.yaml"
     arguments = ["run", str(config), "budget.iterations=2", "--seed", "9", "--control", "random", "--dry-run"]
     assert main([*arguments, "--json", "--runs-dir", str(tmp_path / "new")]) == 0

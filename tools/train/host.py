@@ -88,6 +88,8 @@ class StudentHost:
                     stream.close()
                 except BrokenPipeError:
                     continue
+        if not self._count:
+            self._process.kill()  # it still imports, and would not see its input close
         try:
             self._process.wait(timeout=2)
         except subprocess.TimeoutExpired:

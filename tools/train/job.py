@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -66,6 +67,29 @@ class Finished(Record):
     """Share of the answers' tokens that the student's vocabulary does not know."""
     adapter: str
     """Digest of the adapter's weights."""
+
+
+def check_base(folder: str) -> None:
+    """Raise `OperatorError` unless `folder` looks like a vision-language model with its processor."""
+    config = Path(folder) / "config.json"
+    if not config.is_file():
+        raise OperatorError(
+            "no model here: config.json is missing",
+            where=folder,
+            remedy="give the folder that save_pretrained wrote, with model and processor",
+        )
+    try:
+        body = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise OperatorError(f"not JSON: {error}", where=str(config), remedy="copy the model again") from error
+    if not isinstance(body, dict) or "vision_config" not in body:
+        kind = body.get("model_type") if isinstance(body, dict) else None
+        raise OperatorError(
+            "the base is no vision-language model",
+            where=folder,
+            value=kind,
+            remedy="choose a model that AutoModelForImageTextToText loads",
+        )
 
 
 def write_atomic(path: Path, body: bytes) -> None:

@@ -4,7 +4,6 @@ user's 7B.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from tools.errors import OperatorError
+from tools.train.job import check_base
 
 
 class Student(NamedTuple):
@@ -44,29 +44,6 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise OperatorError("no CUDA device", where="device", value=name, remedy="set device to auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def check_base(folder: str) -> None:
-    """Raise `OperatorError` unless `folder` looks like a vision-language model with its processor."""
-    config = Path(folder) / "config.json"
-    if not config.is_file():
-        raise OperatorError(
-            "no model here: config.json is missing",
-            where=folder,
-            remedy="give the folder that save_pretrained wrote, with model and processor",
-        )
-    try:
-        body = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OperatorError(f"not JSON: {error}", where=str(config), remedy="copy the model again") from error
-    if not isinstance(body, dict) or "vision_config" not in body:
-        kind = body.get("model_type") if isinstance(body, dict) else None
-        raise OperatorError(
-            "the base is no vision-language model",
-            where=folder,
-            value=kind,
-            remedy="choose a model that AutoModelForImageTextToText loads",
-        )
 
 
 def open_student(base: str, *, adapter: str | None, device: str) -> Student:
