@@ -12,6 +12,7 @@ from agent.outcome import chance_of, spread
 from tools.data.read import ReadResult, count_reasons, read_problems
 from tools.errors import OperatorError
 from tools.records import Attempt, Problem, Scorecard, digest
+from tools.train.job import check_adapter, check_base
 
 PROGRESS_SECONDS = 5.0
 
@@ -22,6 +23,11 @@ def run_eval(arguments: argparse.Namespace) -> int:
         folder = getattr(arguments, option)
         if folder is not None and not folder.is_dir():
             raise OperatorError("no such folder", where=f"--{option}", value=str(folder), remedy="name an existing one")
+    check_base(str(arguments.model))
+    if arguments.adapter is not None:
+        check_adapter(str(arguments.adapter))
+    if arguments.out is not None:
+        check_out(arguments.out)
     read = read_problems(arguments.questions, split=arguments.split, format=arguments.format)
     problems = read.problems[: arguments.limit]
     attempts = answer(problems, arguments)
@@ -33,6 +39,14 @@ def run_eval(arguments: argparse.Namespace) -> int:
     else:
         print_card(card, read=read, chance=chance_of(problems))
     return 0
+
+
+def check_out(path: Path) -> None:
+    """Raise OperatorError where no file can be, before anything is asked."""
+    above = next(p for p in path.absolute().parents if p.exists())
+    if path.is_dir() or not above.is_dir():
+        what = "a folder stands where a file is needed" if path.is_dir() else f"{above} is no folder"
+        raise OperatorError(what, where="--out", value=str(path), remedy="name a file of answers, or a new one")
 
 
 def answer(problems: list[Problem], arguments: argparse.Namespace) -> list[Attempt]:

@@ -15,8 +15,11 @@ from tools.records import Problem, Split
 VALIDATION: tuple[Split, ...] = ("diagnosis", "gate", "test")
 
 
-def validation_problems(folder: RunFolder) -> dict[str, Problem]:
-    """Diagnosis, gate and test questions by id; empty, and said on stderr, when they cannot be read any more."""
+def validation_problems(folder: RunFolder, *, required: bool = False) -> dict[str, Problem]:
+    """Diagnosis, gate and test questions by id; empty, and said on stderr, when they cannot be read any more.
+
+    Raises OperatorError instead where they are `required`.
+    """
     data = read_settings(folder).data
     problems: dict[str, Problem] = {}
     try:
@@ -32,6 +35,8 @@ def validation_problems(folder: RunFolder) -> dict[str, Problem]:
             )
             problems |= {p.id: p for p in found.problems[source.offset :][: source.limit]}
     except OperatorError as error:
+        if required:
+            raise
         print(f"errata: the questions are left out, they cannot be read: {error}", file=sys.stderr)
         return {}
     return problems

@@ -153,12 +153,16 @@ def compare_best(folders: Sequence[RunFolder], outcomes: Sequence[Outcome]) -> C
         where = f"{folders[0].id}, {folders[1].id}"
         remedy = "compare runs with the same data settings"
         raise OperatorError(f"the runs have different {split} questions", where=where, remedy=remedy)
-    problems = [p for p in validation_problems(folders[0]).values() if p.split == split]
+    problems = [p for p in validation_problems(folders[0], required=True).values() if p.split == split]
     before, after = (
         folder.read_records(f"attempts/{outcome.best}.{split}.jsonl", Attempt)
         for folder, outcome in zip(folders, outcomes, strict=True)
     )
     answered = {a.problem for a in before} & {a.problem for a in after}
     problems = [p for p in problems if p.id in answered]
+    if not problems:
+        where = f"{folders[0].id}, {folders[1].id}"
+        remedy = "the files in attempts/ were taken away; choose other runs"
+        raise OperatorError(f"no {split} question has answers in both runs", where=where, remedy=remedy)
     seed = read_settings(folders[0]).run.seed
     return compare_attempts(before, after, split=split, problems=problems, seed=seed)

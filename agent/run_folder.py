@@ -33,6 +33,7 @@ LOCK_TRIALS = 10
 DISK_FAULTS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not grow so large",
     errno.EROFS: "the file system is read-only",
     errno.EACCES: "the folder may not be written to",
     errno.EPERM: "the folder may not be written to",
@@ -271,11 +272,11 @@ def find_run(root: Path, name: str) -> RunFolder:
     if name == "last" and runs:
         return RunFolder(max(runs, key=lambda run: (run.path / "settings.yaml").stat().st_mtime).path)
     for path in (root / name, Path(name)):
-        if (path / "settings.yaml").is_file():
+        if os.path.isfile(path / "settings.yaml"):  # False for a name that is too long
             return RunFolder(path)
     known = ", ".join(run.id for run in runs[-8:])
     remedy = f"there are {known}" if known else "start one with: errata demo"
-    raise OperatorError("no such run", where=str(root), value=name, remedy=remedy)
+    raise OperatorError("no such run", where=str(root), value=name[:80], remedy=remedy)
 
 
 def list_runs(root: Path) -> list[RunSummary]:
@@ -296,4 +297,4 @@ def summarize_run(folder: RunFolder) -> RunSummary:
         "running" if folder.holder() else "finished" if result else "stopped" if folder.events() else "new"
     )
     iteration = max((int(e.get("iteration", 0)) for e in folder.events()), default=0)
-    return RunSummary(folder.id, folder.path, state, result["stop_reason"] if result else "", iteration)
+    return RunSummary(folder.id, folder.path, state, result.get("stop_reason", "") if result else "", iteration)

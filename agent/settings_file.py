@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -75,6 +76,9 @@ class _Where:
                 return f"{self.origin[probe]}: {key}"
             if probe in self.lines:
                 return f"{self.path}:{self.lines[probe]}: {key}"
+            below = next((origin for k, origin in self.origin.items() if k.startswith(probe + ".")), None)
+            if below is not None:
+                return f"{below}: {key}"
             probe = probe.rpartition(".")[0]
         return f"{self.path}: {key}" if key else str(self.path)
 
@@ -99,6 +103,9 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         node = yaml.compose(text, Loader=_Loader)
         tree = yaml.load(text, Loader=_Loader)
+        keys = list(_key_lines(node, ""))
+    except RecursionError:
+        raise OperatorError("nested too deep", where=str(path), remedy="take out what refers to itself") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -108,7 +115,7 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         what = "the file is empty" if tree is None else "the file does not hold keys and values"
         raise OperatorError(what, where=str(path), remedy="start from runs/configs/demo.yaml")
     lines: dict[str, int] = {}
-    for key, line in _key_lines(node, ""):
+    for key, line in keys:
         if key in lines:
             raise OperatorError(
                 "the key stands twice", where=f"{path}:{line}: {key}", remedy="remove one of them"
@@ -155,10 +162,12 @@ def _apply(tree: dict[str, Any], override: str) -> str:
 def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
     """Make the paths of the tree absolute, so that the saved settings work from any folder."""
 
-    def absolute(holder: Any, leaf: str, key: str, start: Path) -> None:
+    def absolute(holder: Any, leaf: str, key: str, start: Path, *, start_fixed: bool = False) -> None:
         if isinstance(holder, dict) and isinstance(holder.get(leaf), str):
-            origin = Path.cwd() if where.on_command_line(key) else start
-            holder[leaf] = str((origin / Path(holder[leaf]).expanduser()).resolve())
+            if "\0" in holder[leaf]:
+                raise OperatorError("no path", where=where(key), value=holder[leaf], remedy="take the zero byte out")
+            origin = start if start_fixed or not where.on_command_line(key) else Path.cwd()
+            holder[leaf] = str((origin / os.path.expanduser(holder[leaf])).resolve())
 
     absolute(tree.get("student"), "base", "student.base", base)
     data = tree.get("data")
@@ -167,11 +176,7 @@ def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
         rooted = isinstance(data.get("root"), str)
         start = Path(data["root"]) if rooted else base
         for split in SPLITS:
-            source, key = data.get(split), f"data.{split}.path"
-            if rooted and isinstance(source, dict) and isinstance(source.get("path"), str):
-                source["path"] = str((start / source["path"]).resolve())
-            else:
-                absolute(source, "path", key, start)
+            absolute(data.get(split), "path", f"data.{split}.path", start, start_fixed=rooted)
 
 
 def _validate(tree: dict[str, Any], where: _Where) -> Settings:
@@ -229,18 +234,18 @@ def _closest(key: str) -> str:
 
 
 def _check_files(settings: Settings, where: _Where) -> None:
-    if not Path(settings.student.base).is_dir():
+    if not os.path.isdir(settings.student.base):
         remedy = "name the folder with the model and its processor"
         raise OperatorError(
             "no such folder", where=where("student.base"), value=settings.student.base, remedy=remedy
         )
     root = settings.data.root
-    if root is not None and settings.data.world is None and not Path(root).is_dir():
+    if root is not None and settings.data.world is None and not os.path.isdir(root):
         remedy = f"name the folder that holds the data with data.root=FOLDER or {DATA_VARIABLE}=FOLDER"
         raise OperatorError("no such folder", where=where("data.root"), value=root, remedy=remedy)
     for split in SPLITS:
         source = getattr(settings.data, split)
-        if source is not None and not Path(source.path).exists():
+        if source is not None and not os.path.exists(source.path):
             remedy = "name an existing file, or the folder that holds it with data.root=FOLDER or "
             remedy += f"{DATA_VARIABLE}=FOLDER"
             raise OperatorError(

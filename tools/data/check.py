@@ -42,8 +42,9 @@ class RowError(ErrataError):
 
 
 def _shorten(value: object, limit: int = 80) -> object:
+    """Both ends of what is long: of a path the end says most."""
     text = value if isinstance(value, str) else repr(value)
-    return value if len(text) <= limit else text[: limit - 3] + "..."
+    return value if len(text) <= limit else f"{text[: limit // 2 - 2]}...{text[-limit // 2 + 1 :]}"
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, str]]:

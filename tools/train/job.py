@@ -92,6 +92,16 @@ def check_base(folder: str) -> None:
         )
 
 
+def check_adapter(folder: str) -> None:
+    """Raise `OperatorError` unless `folder` looks like a LoRA adapter."""
+    if not (Path(folder) / "adapter_config.json").is_file():
+        raise OperatorError(
+            "no adapter here: adapter_config.json is missing",
+            where=folder,
+            remedy="train again, or name the folder of a finished checkpoint",
+        )
+
+
 def write_atomic(path: Path, body: bytes) -> None:
     """All of `body` or nothing, flushed to disk. Raises `OperatorError` on a full or read-only disk."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")

@@ -4,7 +4,6 @@ user's 7B.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
 from tools.errors import OperatorError
-from tools.train.job import check_base
+from tools.train.job import check_adapter, check_base
 
 
 class Student(NamedTuple):
@@ -79,12 +78,7 @@ def open_student(base: str, *, adapter: str | None, device: str) -> Student:
 
 def merge_adapter(model: Any, folder: str) -> Any:
     """Add a LoRA adapter to the weights. Raises `OperatorError` when it is missing or does not fit."""
-    if not (Path(folder) / "adapter_config.json").is_file():
-        raise OperatorError(
-            "no adapter here: adapter_config.json is missing",
-            where=folder,
-            remedy="train again, or name the folder of a finished checkpoint",
-        )
+    check_adapter(folder)
     try:
         return PeftModel.from_pretrained(model, folder).merge_and_unload()
     except (RuntimeError, ValueError, KeyError, OSError, SafetensorError) as error:
