@@ -40,6 +40,7 @@ def test_a_file_and_a_student_give_a_scorecard(
 
 def test_a_broken_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "config.json").write_text('{"vision_config": {}}')
     (tmp_path / "q.jsonl").write_text('{"id": ')
     assert main(["eval", str(tmp_path / "q.jsonl"), "--model", str(tmp_path / "student")]) == 2
     err = capsys.readouterr().err
