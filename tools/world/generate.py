@@ -24,9 +24,9 @@ from tools.world.programs import FAMILIES
 from tools.world.questions import Question, sample_question
 from tools.world.skills import SKILLS
 
-VERSION = "5"
+VERSION = "8"
 """Changes whenever the same seed would give other questions or pictures."""
-FREE_FORM_SHARE = 0.15
+FREE_FORM_SHARE = 0.3
 PIECE = 400
 
 KNOWN = (
@@ -41,6 +41,8 @@ KNOWN = (
     "majority",
     "alternation",
 )
+HARD = ("find_position", "count", "left_of", "above")
+"""Of the known skills those that need a search of the whole picture."""
 LACKING = ("compare_counts", "progression", "odd_one_out", "mix", "poles", "reflection")
 """The skills that the shipped base student was not taught; see its model card."""
 
@@ -82,20 +84,24 @@ def split_of_question(key: str) -> Split:
 
 
 def family_weights(split: Split) -> dict[str, float]:
-    """Share of each family: in the pool the lacking skills are 4 % each; validation and test ask them in 60 %."""
-    lacking = 0.04 if split == "pool" else 0.10
-    known = (1 - lacking * len(LACKING)) / len(KNOWN)
+    """Share of each family. In the pool the lacking skills are 4 % each, and the others equal parts of the rest.
+
+    Validation and test are the target task: 11 % for each lacking skill, 2 % for each of the hard look-ups.
+    """
+    lacking, hard = (0.04, (1 - 0.04 * len(LACKING)) / len(KNOWN)) if split == "pool" else (0.11, 0.02)
+    easy = (1 - lacking * len(LACKING) - hard * len(HARD)) / (len(KNOWN) - len(HARD))
     by_focus = {skill: [f.name for f in FAMILIES.values() if f.focus == skill] for skill in SKILLS}
     return {
-        name: (lacking if skill in LACKING else known) / len(names)
+        name: (lacking if skill in LACKING else hard if skill in HARD else easy) / len(names)
         for skill, names in by_focus.items()
         for name in names
     }
 
 
-def word_skills(question: Question, rng: random.Random) -> tuple[str, ...]:
-    """Required skills, each in one of its wordings."""
-    return tuple(rng.choice(SKILLS[name].wordings) for name in question.skills)
+def word_skills(question: Question, rng: random.Random, *, split: Split) -> tuple[str, ...]:
+    """Required skills: in the pool each in one of its wordings, elsewhere in the canonical one."""
+    wordings = [SKILLS[name].wordings for name in question.skills]
+    return tuple(rng.choice(words) if split == "pool" else words[0] for words in wordings)
 
 
 def make_problem(question: Question, *, split: Split, image: ImageRef, skills: tuple[str, ...]) -> Problem:
@@ -170,7 +176,7 @@ def write_piece(piece: Piece) -> Written:
         )
         keys.add(question.key)
         image = write_picture(question, piece.folder)
-        skills = word_skills(question, rng)
+        skills = word_skills(question, rng, split=piece.split)
         problems.append(make_problem(question, split=piece.split, image=image, skills=skills))
     return Written(to_jsonl(problems), [str(p.metadata["scene"]) for p in problems], keys)
 

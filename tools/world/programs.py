@@ -73,9 +73,7 @@ class Family:
     template: str
     build: Callable[[Slots], Program]
     answers: tuple[str, ...]
-    """What the answer can be; options are drawn from it."""
-    options: int
-    """How many options the multiple-choice form has."""
+    """What the answer can be; both options are drawn from it."""
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -91,14 +89,12 @@ class Family:
 
 
 LOOKS = tuple(f"{c} {s}" for c in COLOURS for s in SHAPES)
-SIZED = tuple(f"{z} {s}" for z in SIZES for s in SHAPES)
 SLOTS: dict[str, tuple[str, ...]] = {
     "cell": CELLS,
     "other": CELLS,
     "line": LINES,
     "look": LOOKS,
     "look2": LOOKS,
-    "sized": SIZED,
     "shape": SHAPES,
     "colour": COLOURS,
     "colour2": COLOURS,
@@ -121,42 +117,42 @@ def _ends(*calls: Call, answer: tuple[int, ...] | None = None) -> Program:
     return Program(calls, answer or (len(calls) - 1,))
 
 
+def _pairs(values: tuple[str, ...], *, same: bool = False) -> tuple[str, ...]:
+    return tuple(f"{a} and {b}" for a in values for b in values if same or a != b)
+
+
 FOUR = ("#0", "#1", "#2", "#3")
 
 FAMILIES: dict[str, Family] = {
     f.name: f
     for f in (
         Family(
-            "colour_of",
+            "colours_at",
             "read_colour",
-            "What colour is the {sized}?",
-            lambda s: _ends(Call("find_position", (s["sized"],)), Call("read_colour", ("#0",))),
-            COLOURS,
-            4,
+            "Which colour are cells {cell} and {other}?",
+            lambda s: _ends(Call("read_colour", (s["cell"],)), Call("read_colour", (s["other"],)), answer=(0, 1)),
+            _pairs(COLOURS),
         ),
         Family(
             "shapes_at",
             "read_shape",
             "Which shapes are in cells {cell} and {other}?",
             lambda s: _ends(Call("read_shape", (s["cell"],)), Call("read_shape", (s["other"],)), answer=(0, 1)),
-            tuple(f"{a} and {b}" for a in SHAPES for b in SHAPES if a != b),
-            4,
+            _pairs(SHAPES),
         ),
         Family(
-            "size_of",
+            "sizes_at",
             "read_size",
-            "What size is the {look}?",
-            lambda s: _ends(Call("find_position", (s["look"],)), Call("read_size", ("#0",))),
-            SIZES,
-            2,
+            "What size are cells {cell} and {other}?",
+            lambda s: _ends(Call("read_size", (s["cell"],)), Call("read_size", (s["other"],)), answer=(0, 1)),
+            _pairs(SIZES, same=True),
         ),
         Family(
-            "pole_of",
+            "poles_at",
             "read_pole",
-            "Where does the {look} point?",
-            lambda s: _ends(Call("find_position", (s["look"],)), Call("read_pole", ("#0",))),
-            POLES,
-            2,
+            "Where do cells {cell} and {other} point?",
+            lambda s: _ends(Call("read_pole", (s["cell"],)), Call("read_pole", (s["other"],)), answer=(0, 1)),
+            _pairs(POLES, same=True),
         ),
         Family(
             "place_of",
@@ -164,7 +160,6 @@ FAMILIES: dict[str, Family] = {
             "Where is the {shape} with the colour of cell {cell}?",
             lambda s: _ends(Call("read_colour", (s["cell"],)), Call("find_position", ("#0 " + s["shape"],))),
             CELLS,
-            4,
         ),
         Family(
             "count_colour",
@@ -172,7 +167,6 @@ FAMILIES: dict[str, Family] = {
             "How many shapes have the colour of cell {cell}?",
             lambda s: _ends(Call("read_colour", (s["cell"],)), Call("count", ("#0",))),
             NUMBERS[1:7],
-            4,
         ),
         Family(
             "left_of",
@@ -184,7 +178,6 @@ FAMILIES: dict[str, Family] = {
                 Call("left_of", ("#0", "#1")),
             ),
             YES_NO,
-            2,
         ),
         Family(
             "above",
@@ -196,7 +189,6 @@ FAMILIES: dict[str, Family] = {
                 Call("above", ("#0", "#1")),
             ),
             YES_NO,
-            2,
         ),
         Family(
             "majority",
@@ -204,7 +196,6 @@ FAMILIES: dict[str, Family] = {
             "Which is the {most} colour of {line}?",
             lambda s: _ends(*_reads("read_colour", s["line"]), Call("majority", FOUR)),
             COLOURS,
-            4,
         ),
         Family(
             "alternation",
@@ -212,7 +203,6 @@ FAMILIES: dict[str, Family] = {
             "The colours of {line} alternate. Which {next}?",
             lambda s: _ends(*_reads("read_colour", s["line"]), Call("alternation", FOUR)),
             COLOURS,
-            4,
         ),
         Family(
             "more_or_fewer",
@@ -224,7 +214,6 @@ FAMILIES: dict[str, Family] = {
                 Call("compare_counts", ("#0", "#1")),
             ),
             ("more", "fewer"),
-            2,
         ),
         Family(
             "progression",
@@ -232,7 +221,6 @@ FAMILIES: dict[str, Family] = {
             "The shapes of {line} are a progression. Which {next}?",
             lambda s: _ends(*_reads("read_shape", s["line"]), Call("progression", FOUR)),
             SHAPES,
-            4,
         ),
         Family(
             "odd_colour",
@@ -240,7 +228,6 @@ FAMILIES: dict[str, Family] = {
             "Which cell of {line} is the {odd} by colour?",
             lambda s: _ends(*_odd(s["line"], "read_colour")),
             CELLS,
-            4,
         ),
         Family(
             "odd_shape",
@@ -248,7 +235,6 @@ FAMILIES: dict[str, Family] = {
             "Which cell of {line} is the {odd} by shape?",
             lambda s: _ends(*_odd(s["line"], "read_shape")),
             CELLS,
-            4,
         ),
         Family(
             "mix_cells",
@@ -260,7 +246,6 @@ FAMILIES: dict[str, Family] = {
                 Call("mix", ("#0", "#1")),
             ),
             SECONDARIES,
-            3,
         ),
         Family(
             "mix_majority",
@@ -273,7 +258,6 @@ FAMILIES: dict[str, Family] = {
                 Call("mix", ("#4", "#5")),
             ),
             SECONDARIES,
-            3,
         ),
         Family(
             "poles_cells",
@@ -283,7 +267,6 @@ FAMILIES: dict[str, Family] = {
                 Call("read_pole", (s["cell"],)), Call("read_pole", (s["other"],)), Call("poles", ("#0", "#1"))
             ),
             ("attract", "repel"),
-            2,
         ),
         Family(
             "poles_odd",
@@ -296,7 +279,6 @@ FAMILIES: dict[str, Family] = {
                 Call("poles", ("#5", "#6")),
             ),
             ("attract", "repel"),
-            2,
         ),
         Family(
             "mirror_colour",
@@ -304,17 +286,13 @@ FAMILIES: dict[str, Family] = {
             "What colour is the mirror cell of {cell}?",
             lambda s: _ends(Call("reflection", (s["cell"],)), Call("read_colour", ("#0",))),
             COLOURS,
-            4,
         ),
         Family(
             "mirror_shape",
             "reflection",
-            "What shape is in the mirror cell of the {look}?",
-            lambda s: _ends(
-                Call("find_position", (s["look"],)), Call("reflection", ("#0",)), Call("read_shape", ("#1",))
-            ),
+            "What shape is in the mirror cell of {cell}?",
+            lambda s: _ends(Call("reflection", (s["cell"],)), Call("read_shape", ("#0",))),
             SHAPES,
-            4,
         ),
     )
 }

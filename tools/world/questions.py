@@ -1,7 +1,7 @@
 """Sampling questions: a family, a scene in which it is well posed, options that do not leak, and the gold rationale.
 
-The gold answer is drawn first and uniformly, and options are drawn so that each of them is as likely to be gold as
-the others (attribute bisection as in I-RAVEN, windows on a ring for numbers): who sees only the candidates guesses.
+The gold answer is drawn first and uniformly, and its one rival differs from it in one attribute in a way that could as
+well be the other way round: who sees only the candidates guesses.
 """
 
 from __future__ import annotations
@@ -132,8 +132,6 @@ def _prepare(family: Family, scene: Scene, slots: Slots, gold: str, rng: random.
     for slot, home in zip(("look", "look2"), homes, strict=True):
         if slot in slots:
             scene = _make_unique(scene, slots[slot], home, rng)
-    if "sized" in slots:
-        scene = _make_unique(scene, slots["sized"], homes[0], rng)
     return scene
 
 
@@ -164,21 +162,20 @@ def _prepare_line(family: Family, scene: Scene, slots: Slots, gold: str, rng: ra
 def _draw_options(
     family: Family, scene: Scene, slots: Slots, results: Sequence[str], gold: str, rng: random.Random
 ) -> tuple[str, ...]:
-    """Options in random order, gold among them."""
+    """Gold and one other answer, in random order; the other differs from gold in one attribute."""
     answers = family.answers
-    if family.name == "shapes_at":
-        left, right = gold.split(" and ")
-        left2, right2 = rng.sample([s for s in SHAPES if s not in (left, right)], 2)
-        options = [f"{a} and {b}" for a in (left, left2) for b in (right, right2)]
+    if " and " in gold:
+        kept, other = rng.choice((0, 1)), gold.split(" and ")
+        others = [a for a in answers if a != gold and a.split(" and ")[kept] == other[kept]]
     elif family.focus == "odd_one_out":
-        options = list(line_cells(slots["line"]))
+        others = [c for c in line_cells(slots["line"]) if c != gold]
     elif family.focus == "count":
-        start = answers.index(gold) - rng.randrange(family.options)
-        options = [answers[(start + i) % len(answers)] for i in range(family.options)]
+        place = answers.index(gold) + rng.choice((-1, 1))
+        others = [answers[place % len(answers)]]
     else:
-        tempting = [v for v in (_near_miss(family, scene, slots, results),) if v and v != gold and v in answers]
-        others = [a for a in answers if a != gold and a not in tempting]
-        options = [gold, *tempting, *rng.sample(others, family.options - 1 - len(tempting))]
+        near = _near_miss(family, scene, slots, results)
+        others = [near] if near and near != gold and near in answers else [a for a in answers if a != gold]
+    options = [gold, rng.choice(others)]
     rng.shuffle(options)
     return tuple(options)
 
@@ -187,6 +184,8 @@ def _near_miss(family: Family, scene: Scene, slots: Slots, results: Sequence[str
     """The answer that a typical slip gives; it is drawn independently of which option is gold."""
     if family.name == "alternation":
         return results[1]
+    if family.name == "mirror_shape":
+        return scene.at(slots["cell"]).shape
     if family.name == "mirror_colour":
         return scene.at(slots["cell"]).colour
     return None

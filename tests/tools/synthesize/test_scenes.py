@@ -24,8 +24,13 @@ def make_skill(wording, number=0):
 def make_samples(tmp_path, wording="colour mixing rule", budget=10, forbidden=lambda _: None):
     pairs = [make_skill(wording, n) for n in range(3)]
     return synthesize_samples(
-        [s for s, _ in pairs], problems={p.id: p for _, p in pairs}, teacher=WorldTeacher(), budget=budget, seed=1,
-        folder=tmp_path, forbidden=forbidden,
+        [s for s, _ in pairs],
+        problems={p.id: p for _, p in pairs},
+        teacher=WorldTeacher(),
+        budget=budget,
+        seed=1,
+        folder=tmp_path,
+        forbidden=forbidden,
     )
 
 
