@@ -24,7 +24,7 @@ from tools.world.programs import FAMILIES
 from tools.world.questions import Question, sample_question
 from tools.world.skills import SKILLS
 
-VERSION = "8"
+VERSION = "9"
 """Changes whenever the same seed would give other questions or pictures."""
 FREE_FORM_SHARE = 0.3
 PIECE = 400

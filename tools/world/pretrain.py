@@ -112,7 +112,7 @@ def sample_example(rng: random.Random, *, drill_share: float = DRILL_SHARE) -> E
     prompt = render_prompt(
         "student_brief", question=question.text, choices=list(zip("ABCDEFGH", question.options, strict=False))
     )
-    return Example(prompt, " ".join([*question.program.explain(results), answer]), question.scene)
+    return Example(prompt, f"{question.explain(results)} {answer}", question.scene)
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,14 @@ class Question:
 
     @property
     def rationale(self) -> str:
-        """The gold chain of thought, one sentence a call."""
-        return " ".join(self.program.explain(list(self.results)))
+        """The gold chain of thought: one sentence a call and, with options, one that links the value to its letter."""
+        return self.explain(list(self.results))
+
+    def explain(self, results: list[str]) -> str:
+        """The rationale for these results of the calls."""
+        answer, sentences = self.program.read_answer(results), self.program.explain(results)
+        link = [f"So {answer} {'ABCDEFGH'[self.options.index(answer)]}."] if self.options else []
+        return " ".join([*sentences, *link])
 
     @property
     def skills(self) -> tuple[str, ...]:
@@ -165,8 +171,7 @@ def _draw_options(
     """Gold and one other answer, in random order; the other differs from gold in one attribute."""
     answers = family.answers
     if " and " in gold:
-        kept, other = rng.choice((0, 1)), gold.split(" and ")
-        others = [a for a in answers if a != gold and a.split(" and ")[kept] == other[kept]]
+        others = [a for a in answers if a != gold and a.split(" and ")[0] == gold.split(" and ")[0]]
     elif family.focus == "odd_one_out":
         others = [c for c in line_cells(slots["line"]) if c != gold]
     elif family.focus == "count":
