@@ -30,7 +30,7 @@ from tools.teacher.protocol import (
     RequiredSkillsRequest,
     SkillReply,
 )
-from tools.world.check import align_claims, find_gold_steps, read_problem
+from tools.world.check import align_claims, read_problem
 from tools.world.programs import Program, read_question
 from tools.world.questions import families_needing
 from tools.world.scene import random_scene
@@ -68,7 +68,7 @@ class WorldTeacher:
         return [self._weigh_options(r) for r in requests]
 
     def missing_skill(self, requests: Sequence[MissingSkillRequest]) -> list[SkillReply]:
-        """The skill of the marked step in one of its wordings; without a mark, that of the first false claim."""
+        """The skill of the marked step, or of a rule broken before it, in one of its wordings; text only."""
         return [self._name_missing(r) for r in requests]
 
     def required_skills(self, requests: Sequence[RequiredSkillsRequest]) -> list[SkillReply]:
@@ -103,7 +103,10 @@ class WorldTeacher:
             proposals = [
                 Proposal(
                     skill=request.skill,
-                    program={"family": families[i % len(families)].name, "seed": seed_of(request.seed, i)},
+                    program={
+                        "family": families[(request.seed + i) % len(families)].name,
+                        "seed": seed_of(request.seed, i),
+                    },
                 )
                 for i in range(request.count if families else 0)
             ]
@@ -115,12 +118,15 @@ class WorldTeacher:
         return wordings[seed_of("wording", self.options.seed, skill, key) % len(wordings)]
 
     def _name_missing(self, request: MissingSkillRequest) -> SkillReply:
+        """A rule that is stated wrongly at or before the marked step explains it better than the step itself."""
         program = _program_of(request.problem.question, request.problem.id)
-        by_step = {place: program.calls[i].skill for i, (place, _) in align_claims(request.steps, program).items()}
-        place = request.step if request.step >= 0 else find_gold_steps(request.problem, request.steps).first_false
+        stated = align_claims(request.steps, program)
+        place = request.step if request.step >= 0 else len(request.steps)
+        broken = [where for where, index in find_broken_rules(program, stated) if where <= place]
+        by_step = {where: program.calls[index].skill for index, (where, _) in stated.items()}
         served = {SKILL_OF_WORDING.get(s, s) for s in request.served}
         last = program.calls[-1].skill
-        wanted = [by_step.get(place, last), last, *(c.skill for c in program.calls)]
+        wanted = [by_step[w] for w in broken] + [by_step.get(place, last), last, *(c.skill for c in program.calls)]
         names = [name for name in dict.fromkeys(wanted) if name not in served]
         return SkillReply(skills=(self._word(names[0], request.problem.id),) if names else ())
 
@@ -142,6 +148,17 @@ class WorldTeacher:
             weights.append(max(prior, floor) * math.exp(lean[index]) * max(answers.get(option, 0.0), floor))
         total = sum(weights)
         return OptionReply(probabilities=tuple(w / total for w in weights), mass=1.0)
+
+
+def find_broken_rules(program: Program, stated: dict[int, tuple[int, Claim]]) -> list[tuple[int, int]]:
+    """(step, call) of every stated rule that is false about its stated inputs, in step order; needs no picture."""
+    results = [stated[i][1].result if i in stated else "?" for i in range(len(program.calls))]
+    broken = []
+    for index, (place, claim) in stated.items():
+        skill, inputs = SKILLS[claim.skill], program.inputs(index, results)
+        if not skill.perception and not any("?" in i for i in inputs):
+            broken += [(place, index)] if skill.evaluate(_EMPTY, inputs) != claim.result else []
+    return sorted(broken)
 
 
 def _program_of(question: str, where: str) -> Program:
