@@ -270,7 +270,7 @@ FAMILIES: dict[str, Family] = {
         ),
         Family(
             "poles_odd",
-            "poles",
+            "odd_one_out",
             "Do cell {cell} and the {odd} by colour of {line} attract or repel?",
             lambda s: _ends(
                 *_odd(s["line"], "read_colour"),

@@ -144,8 +144,7 @@ def _prepare(family: Family, scene: Scene, slots: Slots, gold: str, rng: random.
 def _prepare_line(family: Family, scene: Scene, slots: Slots, gold: str, rng: random.Random) -> Scene:
     cells = line_cells(slots["line"])
     if family.name == "progression":
-        step, last = rng.choice((1, -1)), SHAPES.index(gold)
-        return _mould(scene, cells, [SHAPES[(last - step * (4 - i)) % len(SHAPES)] for i in range(4)])
+        return _mould(scene, cells, [SHAPES[(SHAPES.index(gold) - 4 + i) % len(SHAPES)] for i in range(4)])
     if family.name == "alternation":
         other = rng.choice([c for c in COLOURS if c != gold])
         return _paint(scene, cells, [gold, other, gold, other])
@@ -172,7 +171,7 @@ def _draw_options(
     answers = family.answers
     if " and " in gold:
         others = [a for a in answers if a != gold and a.split(" and ")[0] == gold.split(" and ")[0]]
-    elif family.focus == "odd_one_out":
+    elif family.name in ("odd_colour", "odd_shape"):
         others = [c for c in line_cells(slots["line"]) if c != gold]
     elif family.focus == "count":
         place = answers.index(gold) + rng.choice((-1, 1))

@@ -78,10 +78,9 @@ def _alternation(args: Words) -> str | None:
 
 def _progression(args: Words) -> str | None:
     places = [SHAPES.index(a) for a in args]
-    steps = {(after - before) % len(SHAPES) for before, after in pairwise(places)}
-    if len(steps) != 1 or not steps <= {1, len(SHAPES) - 1}:
+    if any((after - before) % len(SHAPES) != 1 for before, after in pairwise(places)):
         return None
-    return SHAPES[(places[-1] + steps.pop()) % len(SHAPES)]
+    return SHAPES[(places[-1] + 1) % len(SHAPES)]
 
 
 def _compare(args: Words) -> str | None:
