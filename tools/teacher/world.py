@@ -151,13 +151,16 @@ class WorldTeacher:
 
 
 def find_broken_rules(program: Program, stated: dict[int, tuple[int, Claim]]) -> list[tuple[int, int]]:
-    """(step, call) of every stated rule that is false about its stated inputs, in step order; needs no picture."""
+    """(step, call) of every stated rule that is false about its stated inputs, in step order; needs no picture.
+
+    A rule whose stated inputs have no result at all (a line read so that it is no progression) is not to blame.
+    """
     results = [stated[i][1].result if i in stated else "?" for i in range(len(program.calls))]
     broken = []
     for index, (place, claim) in stated.items():
         skill, inputs = SKILLS[claim.skill], program.inputs(index, results)
         if not skill.perception and not any("?" in i for i in inputs):
-            broken += [(place, index)] if skill.evaluate(_EMPTY, inputs) != claim.result else []
+            broken += [(place, index)] if skill.evaluate(_EMPTY, inputs) not in (None, claim.result) else []
     return sorted(broken)
 
 

@@ -24,7 +24,7 @@ from tools.world.programs import FAMILIES
 from tools.world.questions import Question, sample_question
 from tools.world.skills import SKILLS
 
-VERSION = "11"
+VERSION = "13"
 """Changes whenever the same seed would give other questions or pictures."""
 FREE_FORM_SHARE = 0.3
 PIECE = 400
@@ -86,15 +86,15 @@ def split_of_question(key: str) -> Split:
 def family_weights(split: Split) -> dict[str, float]:
     """Share of each family. In the pool the lacking skills are 4 % each, and the others equal parts of the rest.
 
-    Validation and test are the target task: 15 % for each lacking skill, 2 % for each of the hard ones.
+    Validation and test are the target task: 17.5 % for each lacking skill, 1.5 % for each of the hard ones.
     """
     if split == "pool":
         shares = dict.fromkeys(SKILLS, (1 - 0.04 * len(LACKING)) / len(KNOWN)) | dict.fromkeys(LACKING, 0.04)
     else:
         easy = [skill for skill in KNOWN if skill not in HARD]
         lacking = [skill for skill in LACKING if skill not in HARD]
-        rest = (1 - 0.15 * len(lacking) - 0.02 * len(HARD)) / len(easy)
-        shares = dict.fromkeys(easy, rest) | dict.fromkeys(lacking, 0.15) | dict.fromkeys(HARD, 0.02)
+        rest = (1 - 0.175 * len(lacking) - 0.015 * len(HARD)) / len(easy)
+        shares = dict.fromkeys(easy, rest) | dict.fromkeys(lacking, 0.175) | dict.fromkeys(HARD, 0.015)
     by_focus = {skill: [f.name for f in FAMILIES.values() if f.focus == skill] for skill in SKILLS}
     return {name: shares[skill] / len(names) for skill, names in by_focus.items() for name in names}
 
@@ -216,12 +216,13 @@ def generate_world(
         (draft / "world.json").write_text(json.dumps(stamp))
         draft.rename(folder)
     except OSError as error:
-        shutil.rmtree(draft, ignore_errors=True)
         raise OperatorError(
             f"cannot write the world: {error.strerror}",
             where=str(folder),
             remedy="free space or choose another folder",
         ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return World(folder, counts)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from tools.records import digest
 from tools.world.programs import FAMILIES, LOOKS, SLOTS, Family, Program, Slots
 from tools.world.scene import CELLS, COLOURS, SHAPES, Cell, Scene, line_cells, random_scene
-from tools.world.skills import PRIMARIES
+from tools.world.skills import PRIMARIES, SKILLS, YES_NO
 
 TRIES = 4000
 
@@ -134,11 +134,19 @@ def _prepare(family: Family, scene: Scene, slots: Slots, gold: str, rng: random.
         return _paint(scene, CELLS, [colour if n in chosen else rng.choice(others) for n in CELLS])
     if family.name == "mix_cells":
         return _paint(scene, [slots["cell"], slots["other"]], rng.sample(PRIMARIES, 2))
-    homes = rng.sample(CELLS, 2)
+    homes = _draw_homes(family, scene, gold, rng)
     for slot, home in zip(("look", "look2"), homes, strict=True):
         if slot in slots:
             scene = _make_unique(scene, slots[slot], home, rng)
     return scene
+
+
+def _draw_homes(family: Family, scene: Scene, gold: str, rng: random.Random) -> list[str]:
+    """Two cells; for a yes-or-no relation such as have this answer (`no` is likelier by chance)."""
+    while True:
+        homes = rng.sample(CELLS, 2)
+        if gold not in YES_NO or SKILLS[family.focus].evaluate(scene, (homes[0], homes[1])) == gold:
+            return homes
 
 
 def _prepare_line(family: Family, scene: Scene, slots: Slots, gold: str, rng: random.Random) -> Scene:

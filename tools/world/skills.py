@@ -213,8 +213,8 @@ SKILLS: dict[str, Skill] = {
             " | extend a shape progression along a line",
             SHAPES,
             lambda _s, a: _progression(a),
-            lambda _a, r: f"The next shape in order is {r}.",
-            rf"The next shape in order is (?P<r>{_SHAPE})\.",
+            lambda a, r: f"The next of {a[-1]} is {r}.",
+            rf"The next of (?:{_SHAPE}) is (?P<r>{_SHAPE})\.",
             perception=False,
         ),
         _skill(

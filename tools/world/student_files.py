@@ -42,7 +42,7 @@ def collect_words() -> list[str]:
     """Every word of the world, sorted: questions, options, sentences, answers."""
     rng = random.Random(0)
     texts = [
-        "Describe . The answer is does A)",
+        "Describe . The answer is does order A)",  # `does` and `order` keep the places of the shipped vocabulary
         *"ABCDEFGH",
         *NUMBERS,
         *POLES,
@@ -142,26 +142,3 @@ def build_model(processor: Any, *, folder: Path | None = None) -> Any:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.bos_token_id = tokenizer.eos_token_id
     return model
-
-
-def seed_matching_heads(model: Any, *, layers: tuple[int, ...] = (0, 1), heads: tuple[int, ...] = (2, 3)) -> None:
-    """Start some attention heads as look-ups: they attend to what is like them and copy it.
-
-    Query and key are the same projection, output is the transpose of value (Trockman and Kolter 2023, "mimetic
-    initialization"). A word then finds its earlier occurrence, and, since pictures are aligned with words, the patches
-    that show it. Without this neither options nor shapes were looked up after 200,000 questions (docs/LOG.md).
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-    size = HIDDEN // HEADS
-    with torch.no_grad():
-        for layer in layers:
-            attention = model.model.text_model.layers[layer].self_attn
-            for head in heads:
-                rows = slice(head * size, (head + 1) * size)
-                match, copy = (torch.linalg.qr(torch.randn(HIDDEN, size, generator=generator)).Q.T for _ in range(2))
-                attention.q_proj.weight[rows] = 1.2 * match
-                attention.k_proj.weight[rows] = 1.2 * match
-                attention.v_proj.weight[rows] = copy
-                attention.o_proj.weight[:, rows] = 0.3 * copy.T

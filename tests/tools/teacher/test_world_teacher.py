@@ -14,9 +14,10 @@ from tools.teacher.protocol import (
     RequiredSkillsRequest,
     Teacher,
 )
-from tools.teacher.world import WorldTeacher, WorldTeacherOptions
+from tools.teacher.world import WorldTeacher, WorldTeacherOptions, find_broken_rules
+from tools.world.check import align_claims
 from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES
+from tools.world.programs import FAMILIES, read_question
 from tools.world.questions import sample_question
 from tools.world.skills import SKILL_OF_WORDING
 
@@ -82,6 +83,30 @@ def test_it_names_the_skill_of_the_marked_step_and_not_one_already_served():
     assert SKILL_OF_WORDING[first[0]] == "mix"
     second = teacher.missing_skill([MissingSkillRequest(problem=problem, steps=steps, step=2, served=first)])[0].skills
     assert SKILL_OF_WORDING[second[0]] == "read_colour"
+
+
+@pytest.mark.parametrize(
+    ("steps", "broken"),
+    [
+        (["Cell a1 is red.", "Cell b1 is blue.", "Mixing red and blue gives orange."], [(2, 2)]),
+        (["Cell a1 is red.", "Cell b1 is blue.", "Mixing red and blue gives purple."], []),
+        (["Cell a1 is red.", "Cell b1 is green.", "Mixing red and green gives purple."], []),  # no such mixture
+        (["Cell a1 is red.", "Mixing red and blue gives orange."], []),  # the other colour was never stated
+    ],
+)
+def test_a_rule_is_broken_only_against_what_the_steps_say(steps, broken):
+    _, program = read_question("Which colour do cells a1 and b1 mix to?")
+    assert find_broken_rules(program, align_claims(steps, program)) == broken
+
+
+def test_a_broken_rule_is_named_rather_than_the_step_after_it():
+    question, problem = make("mirror_colour")
+    cell = question.program.calls[0].args[0]
+    wrong = next(c for c in ("a1", "d4") if c not in (cell, question.results[0]))
+    steps = (f"The mirror of {cell} is {wrong}.", f"Cell {wrong} is {question.results[1]}.")
+    request = MissingSkillRequest(problem=problem, steps=steps, step=1, served=())
+    (reply,) = WorldTeacher().missing_skill([request])
+    assert [SKILL_OF_WORDING[s] for s in reply.skills] == ["reflection"]
 
 
 def test_skills_are_worded_in_several_ways():
