@@ -19,6 +19,7 @@ from tools.records import Attempt
 
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"
 DRAWS = 4000
+TARGETED = "targeted"
 
 
 class Measured(NamedTuple):
@@ -29,16 +30,15 @@ class Measured(NamedTuple):
 
 
 def run_once(control: str, seed: int, *, runs: Path) -> Measured:
-    """Run the loop once; raises RuntimeError with its last line when it fails."""
-    name = f"control-{control}-{seed}"
+    """Run the loop once, `control` being TARGETED or a value of --control; raises RuntimeError with its last line when it fails."""
+    name = f"{control}-{seed}"
     done = errata(
         "run",
         CONFIG,
         f"data.world.seed={seed}",
         "--seed",
         seed,
-        "--control",
-        control,
+        *(() if control == TARGETED else ("--control", control)),
         "--name",
         name,
         "--runs-dir",
@@ -83,12 +83,12 @@ def main() -> None:
     """Run everything and write the table."""
     arguments = parse_arguments(__doc__ or "")
     seeds = [0] if arguments.quick else [0, 1, 2]
-    controls = ("none", "random") if arguments.quick else ("none", "random", "uniform")
+    controls = (TARGETED, "random") if arguments.quick else (TARGETED, "random", "uniform")
     runs = {c: [run_once(c, seed, runs=arguments.runs_dir) for seed in seeds] for c in controls}
-    ratio, low = bootstrap_ratio(runs["none"], runs["random"])
+    ratio, low = bootstrap_ratio(runs[TARGETED], runs["random"])
     rows = [
         [
-            "targeted" if control == "none" else control,
+            control,
             seed,
             *(
                 run.result[k]
@@ -102,7 +102,7 @@ def main() -> None:
         "ratio": ratio,
         "ratio_low": low,
         "seeds": seeds,
-        **{f"gain_{'targeted' if c == 'none' else c}": mean_gain(m) for c, m in runs.items()},
+        **{f"gain_{c}": mean_gain(m) for c, m in runs.items()},
     }
     write_table(
         "control",
