@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 
 
 def run_once(control: str, seed: int, *, runs: Path) -> Measured:
-    """Run the loop once, `control` being TARGETED or a value of --control; raises RuntimeError with its last line when it fails."""
+    """Run the loop once; `control` is TARGETED or a value of --control. A failure is a RuntimeError with its last line."""
     name = f"{control}-{seed}"
     done = errata(
         "run",
