@@ -44,7 +44,7 @@ class FolderEncoder:
 
         if self._opened is None:
             self._opened = open_model(self._folder, kind="encoder", device=self._device)
-        model, tokenizer, place = self._opened
+        model, tokenizer, place, _ = self._opened
         longest = longest_input(model, self._longest)
         encoded = [tokenizer(text, truncation=True, max_length=longest)["input_ids"] for text in texts]
         vectors: list[Any] = [None] * len(texts)

@@ -20,6 +20,8 @@ class Opened(NamedTuple):
     model: Any
     tokenizer: Any
     device: Any
+    sighted: bool
+    """Whether it also takes pictures; its chat template then wants typed parts."""
 
 
 def open_model(folder: Path, *, kind: Literal["encoder", "language"], device: str = "auto") -> Opened:
@@ -35,14 +37,18 @@ def open_model(folder: Path, *, kind: Literal["encoder", "language"], device: st
         AutoModelForImageTextToText,
         AutoTokenizer,
     )
+    from transformers.utils import logging as transformers_logging
 
     check_model(folder, where=str(folder))
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     place = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
     dtype = torch.float32 if place.type == "cpu" else torch.bfloat16
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        sighted = AutoModelForImageTextToText if hasattr(config, "vision_config") else AutoModelForCausalLM
-        loader = AutoModel if kind == "encoder" else sighted
+        sighted = hasattr(config, "vision_config")
+        language = AutoModelForImageTextToText if sighted else AutoModelForCausalLM
+        loader = AutoModel if kind == "encoder" else language
         model, info = loader.from_pretrained(folder, dtype=dtype, local_files_only=True, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -52,7 +58,7 @@ def open_model(folder: Path, *, kind: Literal["encoder", "language"], device: st
     if missing:
         what, remedy = f"{len(missing)} weights of the {kind} model are missing", "save the whole model again"
         raise OperatorError(what, where=str(folder), value=missing[0], remedy=remedy)
-    return Opened(model.to(place).eval(), tokenizer, place)
+    return Opened(model.to(place).eval(), tokenizer, place, sighted)
 
 
 def check_model(folder: Path, *, where: str) -> None:

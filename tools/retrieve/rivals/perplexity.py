@@ -45,7 +45,7 @@ class FolderPerplexity:
         if self._opened is None:
             self._opened = open_model(self._folder, kind="language", device=self._device)
         longest = longest_input(self._opened.model, self._max_tokens)
-        pairs = [encode_pair(exchange, tokenizer=self._opened.tokenizer, longest=longest) for exchange in exchanges]
+        pairs = [encode_pair(exchange, opened=self._opened, longest=longest) for exchange in exchanges]
         texts = [text for pair in pairs if pair for text in pair]
         measured = iter(_measure(texts, opened=self._opened))
         return [
@@ -53,27 +53,30 @@ class FolderPerplexity:
         ]
 
 
-def encode_pair(exchange: Exchange, *, tokenizer: Any, longest: int) -> tuple[Text, Text] | None:
+def encode_pair(exchange: Exchange, *, opened: Opened, longest: int) -> tuple[Text, Text] | None:
     """The answer behind its question, and alone; None where the question leaves no room, or nothing is said.
 
     A question is put as the tokenizer's chat template says, where it has one, and else ends in a new line.
     """
+    tokenizer = opened.tokenizer
     start = next((i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None)
     if start is None:
         remedy = "choose a language model with a token for the beginning or the end of a text"
         raise OperatorError("the tokenizer has no such token", where=str(tokenizer.name_or_path), remedy=remedy)
-    head = tokenizer(_put_question(exchange.question, tokenizer), add_special_tokens=False)["input_ids"]
+    head = tokenizer(_put_question(exchange.question, opened), add_special_tokens=False)["input_ids"]
     head = head if head[:1] == [start] else [start, *head]
     answer = tokenizer(exchange.answer, add_special_tokens=False)["input_ids"][: max(0, longest - len(head))]
     return (Text([*head, *answer], len(answer)), Text([start, *answer], len(answer))) if answer else None
 
 
-def _put_question(question: str, tokenizer: Any) -> str:
+def _put_question(question: str, opened: Opened) -> str:
     from jinja2 import TemplateError
 
+    tokenizer = opened.tokenizer
     if not tokenizer.chat_template:
         return f"{question}\n"
-    turn = [{"role": "user", "content": question}]
+    content: Any = [{"type": "text", "text": question}] if opened.sighted else question
+    turn = [{"role": "user", "content": content}]
     try:
         return str(tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False))
     except (TemplateError, ValueError) as error:
