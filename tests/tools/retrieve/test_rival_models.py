@@ -56,15 +56,16 @@ def language_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = build_tokenizer()
     tokenizer.save_pretrained(folder)
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    config = GPT2Config(vocab_size=len(tokenizer), n_positions=24, n_embd=32, n_layer=2, n_head=2, **ends)
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=24, n_embd=32, n_layer=2, n_head=2, initializer_range=0.1, **ends
+    )
     model = GPT2LMHeadModel(config).eval()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-    for step in range(160):
-        shape, colour = (("circle", "red"), ("star", "blue"))[step % 2]
-        question = f"What colour is the {shape} ?\n" if step % 4 < 2 else ""
-        ids = tokenizer(f"<bos> {question}The answer is {colour} .", return_tensors="pt").input_ids
+    facts = [("What colour is the circle ?", "red"), ("What colour is the star ?", "blue"), ("", "red"), ("", "blue")]
+    texts = [tokenizer(f"<bos> {asked} The answer is {said} .", return_tensors="pt").input_ids for asked, said in facts]
+    for _ in range(60):
         optimizer.zero_grad()
-        model(ids, labels=ids).loss.backward()
+        sum(model(ids, labels=ids).loss for ids in texts).backward()
         optimizer.step()
     model.save_pretrained(folder)
     return folder
