@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -18,6 +20,7 @@ from tests.tiny_student import shared_folder
 from tools.errors import OperatorError
 from tools.records import Candidate, Decision, Lesson
 from tools.retrieve.rivals import METHODS
+from tools.retrieve.rivals.superfiltering import UNSCORED
 
 NEEDS: dict[str, dict[str, object]] = {"insta": {"rivals": {"embedder": "hashing"}}}
 
@@ -69,6 +72,9 @@ def test_insta_goes_on_where_its_first_iteration_ended(data: Path, tmp_path: Pat
 
 
 def test_superfiltering_says_what_it_left_out(data: Path, tmp_path: Path) -> None:
+    rows = (data / "pool.jsonl").read_text().splitlines()
+    long = json.loads(rows[7]) | {"question": "look at it . " * 100}
+    (data / "pool.jsonl").write_text("\n".join([*rows[:7], json.dumps(long), *rows[8:]]) + "\n")
     rivals = {"language_model": str(shared_folder() / "base")}
     settings = settings_for(
         data,
@@ -81,8 +87,10 @@ def test_superfiltering_says_what_it_left_out(data: Path, tmp_path: Path) -> Non
     found = folder.read_records("candidates/1.jsonl", Candidate)
     assert found
     assert all(0 < c.score < 1 and c.route == "superfiltering" for c in found)
-    assert len(found) < 160
-    assert decision.outcome == f"found {len(found)}; left out {160 - len(found)} x IFD of 1 or more"
+    assert long["id"] not in {c.problem.id for c in found}
+    assert decision.outcome.startswith(f"found {len(found)}; left out ")
+    assert sum(int(n) for n in re.findall(r"left out (\d+) x", decision.outcome)) == 160 - len(found)
+    assert f"left out 1 x {UNSCORED}" in decision.outcome
 
 
 def test_full_takes_the_whole_pool_once_and_only_within_the_budget(data: Path, tmp_path: Path) -> None:
