@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from tests.tools.retrieve.test_select import INDEX, POOL, SKILLS, missing
 from tools.errors import OperatorError
-from tools.records import Problem
+from tools.records import Attempt, Mistake, Problem
 from tools.retrieve.rivals import METHODS, Means, Request, selection_method
+from tools.retrieve.rivals.ablations import steps_as_skills, validation_as_skills
 from tools.retrieve.rivals.less import subtask_directions
 from tools.retrieve.rivals.request import Exchange, Perplexity, question_text
 from tools.retrieve.rivals.scores import score_pool
@@ -247,3 +248,42 @@ def test_a_broken_score_is_named_with_its_line(tmp_path: Path) -> None:
     store.write_text(json.dumps(["a", 1.0]) + "\n{}\n")
     with pytest.raises(OperatorError, match=r"scores\.jsonl:2: broken line of stored scores; delete the line"):
         score_pool(POOL, score=lambda problems: [0.0] * len(problems), key="k", store=store)
+
+
+def test_ablations_search_for_steps_or_for_what_all_questions_need() -> None:
+    steps = ("Look at it. ", "There are two\ncircles.")
+    attempts = {
+        name: Attempt(
+            id=name,
+            problem=f"p-{name}",
+            checkpoint="base",
+            response="",
+            steps=said,
+            answer="B",
+            correct=False,
+            score=0.0,
+            format_error=False,
+        )
+        for name, said in {"a": steps, "b": steps, "c": ()}.items()
+    }
+    mistakes = [
+        Mistake(
+            id=f"m-{name}",
+            attempt=name,
+            problem=f"p-{name}",
+            iteration=3,
+            method="answer_switch",
+            status="found" if step >= 0 else "none",
+            step=step,
+        )
+        for name, step in {"a": 1, "b": -1, "c": -1}.items()
+    ]
+    queries = steps_as_skills(mistakes, attempts=attempts)
+    assert [(q.mistake, q.wording) for q in queries] == [
+        ("m-a", "There are two circles."),
+        ("m-b", "Look at it. There are two circles."),
+    ]
+    every = validation_as_skills(VALIDATION, required={"v1": ("count circles", "other")}, iteration=3)
+    assert [(q.problem, q.wording, q.iteration) for q in every] == [("v1", "count circles other", 3)]
+    found = METHODS["errata-bm25"](REQUEST._replace(skills=every, budget=99), means=MEANS).candidates
+    assert {c.problem.id for c in found} == {"c1", "c2", "c3", "c4", "c5", "z"}
