@@ -31,13 +31,13 @@ from tools.retrieve.select import HybridIndex
 from tools.tag import tag_missing_skills, tag_required_skills
 from tools.teacher.world import WorldTeacher
 from tools.train.job import StudentSource
-from tools.world.generate import LACKING, WorldSizes, generate_world
+from tools.world.generate import LACKING, WorldSizes, generate_world, world_name
 from tools.world.programs import FAMILIES
 
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"
 FULL = WorldSizes(pool=3000, diagnosis=300, gate=300, test=1)
 QUICK = WorldSizes(pool=1000, diagnosis=100, gate=100, test=1)
-DRAWS = 3
+SEED, DRAWS = 7, 3
 
 
 class Bench(NamedTuple):
@@ -57,7 +57,7 @@ class Bench(NamedTuple):
 def prepare_bench(folder: Path, *, sizes: WorldSizes, budget: int) -> Bench:
     """Evaluate, diagnose, index."""
     student = load_settings(CONFIG, []).student
-    world = generate_world(folder / f"selection-world-{sizes.pool}", seed=7, sizes=sizes).folder
+    world = generate_world(folder / world_name(seed=SEED, sizes=sizes), seed=SEED, sizes=sizes).folder
     pool, diagnosis, gate = (
         {p.id: p for p in read_problems(world / f"{split}.jsonl", split=split).problems}
         for split in ("pool", "diagnosis", "gate")
