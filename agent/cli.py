@@ -14,6 +14,7 @@ from typing import NoReturn
 
 HOUSE = Path(__file__).resolve().parent.parent
 RUNS = HOUSE / "runs"
+CONTROLS = ("random", "uniform", "insta", "superfiltering", "full", "validation-only")
 SHOW_WHAT = "errors, skills, lessons, decisions, or the id of any record (a beginning is enough)"
 
 
@@ -76,7 +77,7 @@ def _add_start(sub: argparse.ArgumentParser, *, config: bool) -> None:
     sub.add_argument("--seed", type=int, metavar="N", help="the same as run.seed=N")
     sub.add_argument("--name", metavar="NAME", help="the same as run.name=NAME")
     sub.add_argument(
-        "--control", choices=("random", "uniform"), help="spend the same budget without a diagnosis"
+        "--control", choices=CONTROLS, metavar="METHOD", help=f"spend the same budget by: {', '.join(CONTROLS)}"
     )
     sub.add_argument(
         "--dry-run", action="store_true", help="check the settings, print them and the plan, and stop"

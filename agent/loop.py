@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from langchain_core.language_models.chat_models import BaseChatModel
 
 from agent.context import Context, Reporter, SilentReporter, StopReason, Student
+from agent.control import check_control
 from agent.decide import build_decider
 from agent.graph import build_graph
 from agent.prepare import index_pool, make_forbid, prepare_problems
@@ -110,6 +111,7 @@ def _build_context(
     )
     receipts = Receipts(folder)
     problems, fence = prepare_problems(settings, folder=folder, receipts=receipts, reporter=reporter)
+    check_control(settings, problems)
     folder.merge_records("checkpoints.jsonl", [base_checkpoint(settings)], kind=Checkpoint)
     store = ReplyStore(folder.path / "teacher.sqlite")
     stack.callback(store.close)

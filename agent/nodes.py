@@ -10,22 +10,19 @@ from agent.assemble import make_lessons, pick_samples, settle_decisions
 from agent.batch import Batch
 from agent.budget import allot_shares, measure_remaining, view_budget
 from agent.context import Context
+from agent.control import draw_control, tell_control
 from agent.decide import BatchOutcome, investigate_batch
 from agent.gate import find_stop, judge_checkpoint
 from agent.history import known_skills, read_history, served_skills
 from agent.measure import measure_checkpoint, read_attempts, read_checkpoint
 from agent.state import Allotment, BranchState, LoopState
 from tools.records import (
-    Candidate,
     Checkpoint,
     Comparison,
-    Cost,
     Decision,
     Lesson,
-    MissingSkill,
     Scorecard,
     digest,
-    seed_of,
 )
 
 Change = dict[str, Any]
@@ -65,7 +62,7 @@ def allocate(state: LoopState, *, context: Context) -> Change:
             a.problem for a in read_attempts(state["best"], "diagnosis", context=context) if not a.correct
         )
         left = measure_remaining(context.folder, budget=settings.budget, iteration=iteration)
-        count = 0 if settings.control == "random" else -(-len(wrong) // settings.decide.batch_errors)
+        count = -(-len(wrong) // settings.decide.batch_errors) if settings.diagnosed else 0
         batches = [wrong[start::count] for start in range(count)]
         sizes = [len(batch) for batch in batches]
         samples = allot_shares(left.samples or 0, weights=sizes)
@@ -127,8 +124,9 @@ def assemble(state: LoopState, *, context: Context) -> Change:
         decisions = settle_decisions(outcomes, taken=pick.taken)
         candidates = [*pick.accepted, *pick.rejected]
         if context.settings.control != "none":
-            candidates = _draw_control(state, skills, earlier, context=context)
-            decisions.append(_control_decision(iteration, candidates, step=len(decisions), context=context))
+            drawn = draw_control(skills, taken=earlier, iteration=iteration, context=context)
+            candidates = drawn.candidates
+            decisions.append(tell_control(drawn, iteration=iteration, step=len(decisions), context=context))
         lessons = make_lessons(candidates, iteration=iteration)
         mistakes = [mistake for outcome in outcomes for mistake in outcome.mistakes]
         folder.write_records(f"mistakes/{iteration}.jsonl", mistakes)
@@ -240,40 +238,3 @@ def _keep_comparison(comparison: Comparison, *, context: Context) -> None:
     context.folder.merge_records("comparisons.jsonl", [comparison], kind=Comparison, key=key)
     context.folder.event("compared", comparison=comparison.model_dump(mode="json"))
     context.reporter.compared(comparison)
-
-
-def _draw_control(
-    state: LoopState, skills: list[MissingSkill], taken: frozenset[str], *, context: Context
-) -> list[Candidate]:
-    """The samples of a control: the same budget, without a decision (methods, sections 4 and 8)."""
-    from tools.retrieve.rivals import random_samples, uniform_samples
-
-    settings, iteration, pool = context.settings, state["iteration"], context.problems["pool"]
-    # The lessons of a killed first pass through this node are not counted as spent.
-    left = measure_remaining(context.folder, budget=settings.budget, iteration=iteration)
-    mine = sum(lesson.iteration == iteration for lesson in _lessons(context))
-    budget = (left.samples or 0) + mine
-    if settings.control == "random":
-        seed = seed_of(settings.run.seed, "random", iteration)
-        return random_samples(pool, budget=budget, taken=taken, seed=seed, iteration=iteration)
-    return uniform_samples(skills, pool=pool, index=context.index, budget=budget, taken=taken)
-
-
-def _control_decision(
-    iteration: int, candidates: list[Candidate], *, step: int, context: Context
-) -> Decision:
-    control = context.settings.control
-    got = sum(candidate.accepted for candidate in candidates)
-    decision = Decision(
-        id=digest("decision", iteration, control),
-        iteration=iteration,
-        batch=f"{iteration}-all",
-        step=step,
-        tool=f"{control}_samples",
-        arguments={},
-        reason=f"control={control}: the same budget without a decision",
-        cost=Cost(samples=got),
-        outcome=f"found {got}",
-    )
-    context.reporter.decision_made(decision)
-    return decision

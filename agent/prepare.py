@@ -193,9 +193,9 @@ def index_pool(
     """Ask for the required skills of the pool (once, resumable), and build the search over them.
 
     The distinct skills also go into a local Chroma collection, in whatever mode (methods, section 4). A
-    control that draws at random asks for nothing.
+    control that searches for no skills asks for nothing.
     """
-    if settings.control == "random":
+    if not settings.diagnosed:
         return Indexed(SkillIndex.build({}), ())
     from tools.tag import tag_required_skills
 

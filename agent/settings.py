@@ -18,6 +18,9 @@ from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
 from tools.world.generate import WorldSizes
 
+Control = Literal["none", "random", "uniform", "insta", "superfiltering", "full", "validation-only"]
+"""`none` is the loop itself, the others are methods of tools/retrieve/rivals by name."""
+
 
 class Branch(BaseModel):
     """Base of all branches of the tree: frozen, and an unknown key is an error."""
@@ -140,6 +143,16 @@ class RetrieveSettings(Branch):
         return self
 
 
+class RivalSettings(Branch):
+    """Models of the controls that choose samples with one; read where `control` names them."""
+
+    embedder: str | None = None
+    """For `insta`: folder of a sentence encoder (MiniLM or any other), or `hashing`, which needs no model and
+    compares spelling alone."""
+    language_model: str | None = None
+    """For `superfiltering`: folder of a small causal language model (GPT-2 or any other)."""
+
+
 class SynthesizeSettings(Branch):
     """Samples that are made for a missing skill."""
 
@@ -191,8 +204,14 @@ class Settings(Branch):
     train: Recipe = Recipe()
     gate: GateSettings = GateSettings()
     budget: BudgetSettings = BudgetSettings()
-    control: Literal["none", "random", "uniform"] = "none"
-    """`random` and `uniform` spend the same budget without a diagnosis (methods section 8)."""
+    rivals: RivalSettings = RivalSettings()
+    control: Control = "none"
+    """Others than `none` spend the same budget without a decision (methods sections 4 and 8)."""
+
+    @property
+    def diagnosed(self) -> bool:
+        """Whether errors are read and the pool is searched for what they lack."""
+        return self.control in ("none", "uniform")
 
     @model_validator(mode="after")
     def _samples_are_capped(self) -> Settings:
@@ -202,4 +221,14 @@ class Settings(Branch):
             )
         if self.decide.model != "rules" and self.decide.base_url is None:
             raise ValueError("decide.base_url is needed for a chat model; give the address of its endpoint")
+        return self
+
+    @model_validator(mode="after")
+    def _control_has_its_model(self) -> Settings:
+        if self.control == "insta" and self.rivals.embedder is None:
+            remedy = "set rivals.embedder to the folder of one, or to hashing"
+            raise ValueError(f"control=insta needs a sentence encoder; {remedy}")
+        if self.control == "superfiltering" and self.rivals.language_model is None:
+            remedy = "set rivals.language_model to the folder of a causal language model"
+            raise ValueError(f"control=superfiltering needs a language model; {remedy}")
         return self

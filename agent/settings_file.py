@@ -170,6 +170,10 @@ def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
             holder[leaf] = str((origin / os.path.expanduser(holder[leaf])).resolve())
 
     absolute(tree.get("student"), "base", "student.base", base)
+    rivals = tree.get("rivals")
+    if isinstance(rivals, dict) and rivals.get("embedder") != "hashing":
+        absolute(rivals, "embedder", "rivals.embedder", base)
+    absolute(rivals, "language_model", "rivals.language_model", base)
     data = tree.get("data")
     absolute(data, "root", "data.root", base)
     if isinstance(data, dict):
@@ -239,6 +243,11 @@ def _check_files(settings: Settings, where: _Where) -> None:
         raise OperatorError(
             "no such folder", where=where("student.base"), value=settings.student.base, remedy=remedy
         )
+    for leaf in ("embedder", "language_model"):
+        folder = getattr(settings.rivals, leaf)
+        if folder is not None and folder != "hashing" and not os.path.isdir(folder):
+            remedy = "name the folder with the model and its tokenizer"
+            raise OperatorError("no such folder", where=where(f"rivals.{leaf}"), value=folder, remedy=remedy)
     root = settings.data.root
     if root is not None and settings.data.world is None and not os.path.isdir(root):
         remedy = f"name the folder that holds the data with data.root=FOLDER or {DATA_VARIABLE}=FOLDER"

@@ -69,11 +69,13 @@ def collect_overrides(arguments: argparse.Namespace) -> list[str]:
 
 def check_parts(settings: Settings) -> None:
     """What the settings name is there, before a folder is made. Raises OperatorError."""
+    from agent.control import check_means
     from prompts import PromptMissing, prompt_digest
     from tools.locate.rivals import location_method
     from tools.train.job import check_base
 
     check_base(settings.student.base)
+    check_means(settings)
     location_method(settings.locate.method)
     try:
         prompt_digest(settings.student.prompt)

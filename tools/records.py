@@ -16,7 +16,21 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 Split = Literal["pool", "diagnosis", "gate", "test"]
-Route = Literal["bm25", "dense", "hybrid", "scene", "original-image", "diffusion", "random", "fill", "validation"]
+Route = Literal[
+    "bm25",
+    "dense",
+    "hybrid",
+    "scene",
+    "original-image",
+    "diffusion",
+    "random",
+    "fill",
+    "validation",
+    "insta",
+    "superfiltering",
+    "less",
+    "full",
+]
 Status = Literal["found", "none", "no_switch", "unscored", "format_error"]
 Scoring = Literal["choice", "exact", "relaxed_number", "vqa_soft", "anls"]
 

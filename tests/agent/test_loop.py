@@ -94,19 +94,6 @@ def test_another_seed_is_another_control_run(data: Path, tmp_path: Path) -> None
     assert first != second
 
 
-@pytest.mark.parametrize("control", ["random", "uniform"])
-def test_control_spends_the_same_budget_without_decisions(control: str, data: Path, tmp_path: Path) -> None:
-    teacher = ScriptedTeacher()
-    parts = Parts(student=TableStudent(), teacher=teacher)
-    settings = settings_for(data, control=control, budget={"iterations": 1})
-    folder, reason = run(settings, tmp_path / "t-1", parts=parts)
-    decisions = folder.read_records("decisions.jsonl", Decision)
-    assert reason == "iteration_limit"
-    assert len(folder.read_records("lessons.jsonl", Lesson)) == 30
-    assert [d.tool for d in decisions if d.cost.samples] == [f"{control}_samples"]
-    assert bool(teacher.asked) == (control == "uniform")
-
-
 def undisturbed(settings: Settings, path: Path) -> dict[str, str]:
     return read_everything(run(settings, path)[0])
 

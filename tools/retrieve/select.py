@@ -53,7 +53,10 @@ class Choice:
 
 
 class Listing:
-    """The samples that one mistake may have, best first; the others are passed over and remembered."""
+    """The samples that one mistake may have, best first; the others are passed over and remembered.
+
+    Nothing at or below a score of 0 is retrieved, and no sample twice, whatever the index gives.
+    """
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class Listing:
         self._text = skill.wording if query == "wording" else skill.skill
         self._index, self._allowed, self._depth, self._cache = index, allowed, depth, cache
         self._hits, self._at = self._search(depth), 0
+        self._named: set[str] = set()
 
     def next(self) -> Hit | None:
         """The next sample that may be had, None at the end of the list."""
@@ -82,7 +86,12 @@ class Listing:
                 if self._at == len(self._hits):
                     return None
             hit = self._hits[self._at]
+            if hit.score <= 0:
+                return None
             self._at += 1
+            if hit.sample_id in self._named:
+                continue
+            self._named.add(hit.sample_id)
             if hit.sample_id in self._allowed:
                 return hit
             self.passed.append(hit)
@@ -202,16 +211,18 @@ def draw_samples(
     """`count` of the allowed samples (all when there are fewer), drawn without replacement."""
     names = sorted(allowed)
     drawn = random.Random(seed).sample(names, max(0, min(count, len(names))))
-    return [
-        Candidate(
-            id=digest("candidate", tuple(parents), name, route),
-            problem=pool[name],
-            route=route,
-            score=0.0,
-            parents=tuple(parents),
-            skill=pool[name].skills[0] if pool[name].skills else "",
-            accepted=True,
-            reason=reason,
-        )
-        for name in drawn
-    ]
+    return [make_undiagnosed(pool[name], route=route, score=0.0, parents=parents, reason=reason) for name in drawn]
+
+
+def make_undiagnosed(problem: Problem, *, route: Route, score: float, parents: Sequence[str], reason: str) -> Candidate:
+    """The record of a sample that was chosen without a missing skill; its skill is its own first one."""
+    return Candidate(
+        id=digest("candidate", tuple(parents), problem.id, route),
+        problem=problem,
+        route=route,
+        score=score,
+        parents=tuple(parents),
+        skill=problem.skills[0] if problem.skills else "",
+        accepted=True,
+        reason=reason,
+    )

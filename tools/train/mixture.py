@@ -22,16 +22,17 @@ def mix_samples(lessons: Sequence[Lesson], *, replay: Sequence[Problem], share: 
     """Accumulated lessons by problem id, then `share` of the whole as replay (methods.md 6 and 7).
 
     Replay is drawn without replacement from the problems that are no lessons; when there are too few, all are
-    taken. Raises `OperatorError` when there are no lessons, or when a replay sample belongs to an evaluation
-    split.
+    taken. Raises `OperatorError` when there are no lessons, or when a sample belongs to an evaluation split;
+    the control that trains on the diagnosis questions says so by the route `validation`.
     """
     taught = {lesson.problem.id: lesson.problem for lesson in sorted(lessons, key=lambda lesson: lesson.id)}
     if not taught:
         raise OperatorError(
             "there are no lessons to train on", remedy="raise the sample budget or widen the pool"
         )
+    own = {lesson.problem.id for lesson in lessons if lesson.route == "validation"}
     for problem in (*taught.values(), *replay):
-        if problem.split != "pool":
+        if problem.split != "pool" and not (problem.split == "diagnosis" and problem.id in own):
             raise OperatorError(
                 "a training sample comes from an evaluation split",
                 where=f"problem {problem.id}",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from tools.records import MissingSkill, Problem
 from tools.retrieve.lexical import Hit, SkillIndex
-from tools.retrieve.rivals import random_samples, uniform_samples
 from tools.retrieve.select import HybridIndex, retrieve_samples
 
 
@@ -120,20 +122,48 @@ def test_hybrid_adds_reciprocal_ranks() -> None:
     assert hybrid.route == "hybrid"
 
 
-def test_uniform_gives_each_error_its_share_of_unique_samples() -> None:
-    skills = [missing("e1", "count circles"), missing("e2", "count circles"), missing("e3", "mix colours")]
-    found = uniform_samples(skills, pool=POOL, index=INDEX, budget=7, taken={"c0"})
-    assert [c.problem.id for c in found] == ["c1", "c2", "c3", "c4", "c5", "m0", "m1"]
-    assert found[0].parents == ("skill-e1", "skill-e2")
-    assert found[3].parents == ("skill-e2",)
-    assert uniform_samples([], pool=POOL, index=INDEX, budget=7) == []
+def test_nothing_at_zero_is_retrieved_and_no_sample_twice() -> None:
+    index = Fixed("c1", "c0", "c1", "c2", "c3")
+    index.hits[3:] = [Hit("c2", 0.0), Hit("c3", -0.5)]
+    found = retrieve_samples([missing("e1", "x")], pool=POOL, index=index, budget=9)  # type: ignore[arg-type]
+    assert [(c.problem.id, c.parents) for c in found] == [("c1", ("skill-e1",)), ("c0", ("skill-e1",))]
+    filled = retrieve_samples([missing("e1", "x")], pool=POOL, index=index, budget=9, fill=True)  # type: ignore[arg-type]
+    assert [c.route for c in filled] == ["dense"] * 2 + ["fill"] * 7
 
 
-def test_random_is_seeded_unique_and_leaves_out_what_was_taken() -> None:
-    found = random_samples(POOL, budget=4, taken={"z"}, seed=1, iteration=2)
-    assert len({c.problem.id for c in found}) == 4
-    assert {c.route for c in found} == {"random"}
-    assert found == random_samples(POOL, budget=4, taken={"z"}, seed=1, iteration=2)
-    assert found != random_samples(POOL, budget=4, taken={"z"}, seed=2, iteration=2)
-    everything = random_samples(POOL, budget=99, taken={"z"}, seed=1, iteration=2)
-    assert {c.problem.id for c in everything} == POOL.keys() - {"z"}
+@settings(max_examples=60, deadline=None)
+@given(
+    lists=st.lists(st.permutations(list(POOL)[:7]), min_size=1, max_size=4),
+    cut=st.integers(1, 7),
+    budget=st.integers(0, 12),
+    taken=st.sets(st.sampled_from(sorted(POOL)), max_size=4),
+)
+def test_round_robin_by_rank_as_written_down_once_more(
+    lists: list[list[str]], cut: int, budget: int, taken: set[str]
+) -> None:
+    """Against a plain reading of the rule: at rank r every error in order of id names its r-th sample."""
+    by_query = {f"q{i}": [n for n in names[:cut]] for i, names in enumerate(lists)}
+    wanted = [missing(f"e{i}", f"q{i}") for i in range(len(lists))]
+    found = retrieve_samples(wanted, pool=POOL, index=ByQuery(by_query), budget=budget, taken=taken)  # type: ignore[arg-type]
+    chosen: dict[str, list[str]] = {}
+    free = {query: [n for n in names if n not in taken] for query, names in by_query.items()}
+    for rank in range(cut):
+        if len(chosen) >= budget:
+            break
+        for i in range(len(lists)):
+            name = dict(enumerate(free[f"q{i}"])).get(rank)
+            if name is not None and (name in chosen or len(chosen) < budget):
+                chosen.setdefault(name, []).append(f"skill-e{i}")
+    assert [(c.problem.id, list(c.parents)) for c in found] == list(chosen.items())
+
+
+class ByQuery:
+    """An index that gives each query its own list."""
+
+    route = "dense"
+
+    def __init__(self, lists: dict[str, list[str]]) -> None:
+        self.lists = lists
+
+    def search(self, query: str, k: int) -> list[Hit]:
+        return [Hit(name, 1.0 / rank) for rank, name in enumerate(self.lists[query], start=1)][:k]

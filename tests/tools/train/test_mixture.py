@@ -40,6 +40,18 @@ def test_no_lessons_and_evaluation_samples_are_refused():
         mix_samples(teach(pool("a", 2)), replay=[stray], share=0.1, seed=0)
 
 
+def test_diagnosis_questions_are_taught_only_as_the_control_that_says_so():
+    own = [p.model_copy(update={"split": "diagnosis"}) for p in pool("v", 2)]
+    lessons = teach(own)
+    with pytest.raises(OperatorError, match=r"v000.*diagnosis"):
+        mix_samples(lessons, replay=[], share=0.1, seed=0)
+    said = [lesson.model_copy(update={"route": "validation"}) for lesson in lessons]
+    assert mix_samples(said, replay=pool("r", 9), share=0.5, seed=0).lessons == 2
+    gate = [lesson.model_copy(update={"problem": own[0].model_copy(update={"split": "gate"})}) for lesson in said]
+    with pytest.raises(OperatorError, match=r"v000.*gate"):
+        mix_samples(gate, replay=[], share=0.1, seed=0)
+
+
 def test_recipe_defaults_are_the_papers_and_equal_recipes_have_equal_digests():
     recipe = Recipe()
     assert (recipe.learning_rate, recipe.batch_size, recipe.lora_rank, recipe.lora_alpha) == (

@@ -1,0 +1,94 @@
+"""Controls: a run that spends the same budget on samples chosen without a decision (methods, sections 4, 8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.budget import measure_remaining
+from agent.settings import Settings
+from tools.errors import OperatorError
+from tools.records import Cost, Decision, Lesson, MissingSkill, Problem, Split, digest, seed_of
+from tools.retrieve.lexical import SearchIndex
+from tools.retrieve.rivals import Means, Request, Selection, selection_method
+
+if TYPE_CHECKING:
+    from agent.context import Context
+
+
+def check_control(settings: Settings, problems: Mapping[Split, Mapping[str, Problem]]) -> None:
+    """Raise OperatorError where the budget cannot hold what the control is: full data are the whole pool."""
+    caps = [cap for cap in (settings.budget.total.samples, settings.budget.iteration.samples) if cap is not None]
+    if settings.control == "full" and min(caps) < len(problems["pool"]):
+        size = len(problems["pool"])
+        remedy = f"set budget.total.samples and budget.iteration.samples to {size}, or lower data.pool.limit"
+        what = f"control=full takes the whole pool of {size} samples"
+        raise OperatorError(what, where="budget.iteration.samples", value=min(caps), remedy=remedy)
+
+
+def check_means(settings: Settings) -> None:
+    """Raise OperatorError where a model that the control needs is not there; loads nothing."""
+    build_means(settings, index=None, store=None)
+
+
+def build_means(settings: Settings, *, index: SearchIndex | None, store: Path | None) -> Means:
+    """What the control of these settings works with. Models are loaded when they are first used."""
+    means = Means(search=index, store=store)
+    rivals = settings.rivals
+    if settings.control == "insta" and rivals.embedder == "hashing":
+        from tools.retrieve.chroma import HashingEmbedding
+
+        return means._replace(embed=HashingEmbedding())
+    if settings.control == "insta" and rivals.embedder is not None:
+        from tools.retrieve.rivals.encoder import FolderEncoder
+
+        return means._replace(embed=FolderEncoder(Path(rivals.embedder)))
+    if settings.control == "superfiltering" and rivals.language_model is not None:
+        from tools.retrieve.rivals.perplexity import FolderPerplexity
+
+        return means._replace(perplexity=FolderPerplexity(Path(rivals.language_model)))
+    return means
+
+
+def draw_control(
+    skills: Sequence[MissingSkill], *, taken: AbstractSet[str], iteration: int, context: Context
+) -> Selection:
+    """The samples of the run's control for one iteration; `taken` are those of earlier ones."""
+    settings = context.settings
+    # The lessons of a killed first pass through the node are not counted as spent.
+    left = measure_remaining(context.folder, budget=settings.budget, iteration=iteration)
+    lessons = context.folder.read_records("lessons.jsonl", Lesson)
+    mine = sum(lesson.iteration == iteration for lesson in lessons)
+    request = Request(
+        pool=context.problems["pool"],
+        budget=(left.samples or 0) + mine,
+        taken=taken,
+        skills=skills,
+        validation=list(context.problems["diagnosis"].values()),
+        seed=seed_of(settings.run.seed, settings.control, iteration),
+        iteration=iteration,
+    )
+    means = build_means(settings, index=context.index, store=context.folder.path / "index")
+    return selection_method(settings.control)(request, means=means)
+
+
+def tell_control(selection: Selection, *, iteration: int, step: int, context: Context) -> Decision:
+    """The control as a decision, so that its cost and its gain are counted as those of any other."""
+    control = context.settings.control
+    got = sum(candidate.accepted for candidate in selection.candidates)
+    left_out = [f"{count} x {reason}" for reason, count in sorted(selection.left_out.items())]
+    decision = Decision(
+        id=digest("decision", iteration, control),
+        iteration=iteration,
+        batch=f"{iteration}-all",
+        step=step,
+        tool=f"{control}_samples",
+        arguments={},
+        reason=f"control={control}: the same budget without a decision",
+        cost=Cost(samples=got),
+        outcome="; ".join([f"found {got}", *(f"left out {text}" for text in left_out)]),
+    )
+    context.reporter.decision_made(decision)
+    return decision
