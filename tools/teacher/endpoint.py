@@ -1,0 +1,107 @@
+"""One request to a language model and its reply, as records, and what can go wrong between them.
+
+The chat teacher builds requests, the paid store keeps replies by their content and guards the caps, and an endpoint
+sends them. Each wraps the next and has the same `complete`, so that none knows who stands behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from pydantic import Field
+
+from tools.records import Record, digest
+
+Role = Literal["decide", "diagnose", "tag", "judge", "propose", "embed"]
+FaultKind = Literal[
+    "rate_limited",
+    "server",
+    "timeout",
+    "connection",
+    "bad_reply",
+    "refused",
+    "filtered",
+    "too_long",
+    "bad_request",
+    "key",
+    "no_model",
+    "quota",
+]
+PERMANENT: frozenset[FaultKind] = frozenset({"key", "no_model", "quota"})
+"""Faults that no later request can be spared: the stage stops with one line."""
+
+
+class ChatRequest(Record):
+    """All that decides the reply; `key` is its content address."""
+
+    role: Role
+    model: str
+    messages: tuple[dict[str, Any], ...]
+    """In the OpenAI format, pictures as data URLs."""
+    reply_schema: dict[str, Any] | None = None
+    """JSON schema that the reply has to meet."""
+    top_logprobs: int = Field(default=0, ge=0, le=20)
+    max_tokens: int = Field(default=512, ge=1)
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    prompt_version: str = ""
+    """Digest of the prompt files that the messages were rendered from."""
+
+    @property
+    def key(self) -> str:
+        """Equal requests have equal keys on every machine."""
+        return digest("chat", self.model_dump(mode="json"), length=32)
+
+
+class Usage(Record):
+    """Tokens of one exchange as the server reports them; None where it does not."""
+
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    tokens_cached: int | None = None
+
+
+class TokenChoice(Record):
+    """One token of the top list at one position."""
+
+    token: str
+    logprob: float
+
+
+class ChatReply(Record):
+    """What came back."""
+
+    text: str
+    parsed: dict[str, Any] | None = None
+    """The object that meets `reply_schema`."""
+    top: tuple[tuple[TokenChoice, ...], ...] = ()
+    """Per generated position the top list, when logprobs were asked for."""
+    finish_reason: str = ""
+    model: str = ""
+    """As the server names it."""
+    usage: Usage = Usage()
+
+
+class EndpointFault(Exception):
+    """A request that has no usable reply after all bounded retries; one line in `str`."""
+
+    def __init__(self, kind: FaultKind, text: str, *, retry_after: float | None = None) -> None:
+        super().__init__(text)
+        self.kind, self.retry_after = kind, retry_after
+
+    @property
+    def permanent(self) -> bool:
+        """Whether every further request would fail alike."""
+        return self.kind in PERMANENT
+
+
+class Endpoint(Protocol):
+    """Whoever answers requests; must be safe for threads."""
+
+    def complete(self, request: ChatRequest) -> ChatReply:
+        """The reply; raises EndpointFault, or BudgetSpent before a cap would be passed."""
+        ...
+
+    def complete_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | EndpointFault]:
+        """Replies in order, with bounded concurrency; a permanent fault or BudgetSpent is raised."""
+        ...
