@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 
 
 def run_once(control: str, seed: int, *, runs: Path) -> Measured:
-    """Run the loop once; `control` is TARGETED or a value of --control. A failure is a RuntimeError with its last line."""
+    """Run the loop once, `control` as TARGETED or a value of --control; raises RuntimeError when it fails."""
     name = f"{control}-{seed}"
     done = errata(
         "run",

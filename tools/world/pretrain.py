@@ -238,7 +238,7 @@ class Muon:
         import torch
 
         self.momentum = momentum
-        self.param_groups = [{"params": list(matrices), "lr": rate}]
+        self.param_groups: list[dict[str, Any]] = [{"params": list(matrices), "lr": rate}]
         self.buffers = [torch.zeros_like(m) for m in matrices]
 
     def step(self) -> None:
@@ -262,7 +262,7 @@ class Muon:
 def orthogonalise(stack: torch.Tensor) -> torch.Tensor:
     """[N, R, C] to the nearest semi-orthogonal matrices, roughly: five Newton-Schulz steps."""
     wide = stack.size(1) <= stack.size(2)
-    x = stack if wide else stack.mT
+    x: torch.Tensor = stack if wide else stack.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
         square = x @ x.mT
