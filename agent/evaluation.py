@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from agent.outcome import chance_of, spread
+from agent.outcome import chance_of, chance_sentence, spread
 from tools.data.read import ReadResult, count_reasons, read_problems
 from tools.errors import OperatorError
 from tools.records import Attempt, Problem, Scorecard, digest
@@ -88,7 +88,7 @@ def print_card(card: Scorecard, *, read: ReadResult, chance: float | None) -> No
 
     print(f"accuracy {spread(card.accuracy)}, {card.correct} of {card.total} right (95 % interval)")
     if chance is not None and card.accuracy.low <= chance:
-        print(f"this is near chance: guessing gives {100 * chance:.1f} %")
+        print(chance_sentence(card, chance))
     print(f"answers that could not be read: {card.format_errors}")
     for reason, count in count_reasons(read.skipped).items():
         print(f"rows not used: {count} x {reason}")

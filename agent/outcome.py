@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from agent.run_folder import RunFolder, summarize_run
 from agent.settings import Settings
 from tools.errors import OperatorError
-from tools.records import Checkpoint, Comparison, Decision, Interval, Lesson, Problem, Scorecard, Split
+from tools.records import Checkpoint, Comparison, Decision, Interval, Lesson, Problem, Scorecard, SkippedRow, Split
 
 
 class Outcome(NamedTuple):
@@ -32,6 +32,8 @@ class Outcome(NamedTuple):
     lessons: list[Lesson]
     base: str
     best: str
+    skipped: list[tuple[str, str, int]]
+    """Source, reason and number of the rows that were not used, most first."""
 
     def scorecard(self, checkpoint: str, split: Split) -> Scorecard | None:
         """The last scorecard of a checkpoint on a split; None when it was not measured."""
@@ -113,7 +115,13 @@ def read_outcome(folder: RunFolder) -> Outcome:
         lessons=folder.read_records("lessons.jsonl", Lesson),
         base=base,
         best=kept[-1] if kept else base,
+        skipped=_count_skipped(folder),
     )
+
+
+def _count_skipped(folder: RunFolder) -> list[tuple[str, str, int]]:
+    counts = Counter((row.source, row.reason) for row in folder.read_records("skipped.jsonl", SkippedRow))
+    return [(source, reason, count) for (source, reason), count in sorted(counts.items(), key=lambda i: (-i[1], i[0]))]
 
 
 def total_of(amounts: Iterable[float | None]) -> float | None:
@@ -184,11 +192,18 @@ def verdict(outcome: Outcome, *, chance: float | None) -> list[str]:
     else:
         said = [_gain_sentence(outcome, before, after, split)]
     if chance is not None and after.accuracy.low <= chance:
-        said.append(
-            f"This is near chance: guessing among the choices would give {percent(chance)}, which the "
-            f"interval ({100 * after.accuracy.low:.1f} to {100 * after.accuracy.high:.1f}) does not exclude."
-        )
+        said.append(chance_sentence(after, chance))
     return said
+
+
+def chance_sentence(card: Scorecard, chance: float) -> str:
+    """What an accuracy that is not above chance means."""
+    bounds = f"interval ({100 * card.accuracy.low:.1f} to {100 * card.accuracy.high:.1f})"
+    guess = f"guessing among the choices would give {percent(chance)}"
+    if card.accuracy.high >= chance:
+        return f"This is near chance: {guess}, which the {bounds} does not exclude."
+    unread = f"{card.format_errors} of {card.total} answers could not be read and count as wrong"
+    return f"This is below chance: {guess}, above the whole {bounds}; {unread}."
 
 
 def _gain_sentence(outcome: Outcome, before: Scorecard, after: Scorecard, split: Split) -> str:

@@ -64,7 +64,7 @@ def read_splits(
             raise OperatorError(what, where=f"data.{split}", remedy="lower the offset")
         problems[split] = {problem.id: problem for problem in rows}
         skipped += found.skipped
-    return problems, skipped
+    return problems, list(dict.fromkeys(skipped))  # two splits may be parts of one file
 
 
 def keep_apart(

@@ -30,7 +30,7 @@ from agent.outcome import (
 )
 from agent.run_folder import RunFolder
 from tools.data.firewall import Overlap
-from tools.records import Comparison, Decision, Problem, SkippedRow
+from tools.records import Comparison, Decision, Problem
 
 REPORT = "report.html"
 
@@ -92,7 +92,7 @@ def render_report(folder: RunFolder, *, problems: Mapping[str, Problem]) -> str:
         examples=[_marked(e) for e in pick_examples(archive, delta=settings.locate.delta)],
         statuses=_counts(m.status for m in archive.mistakes.values()),
         routes=samples_by_route(outcome.lessons),
-        skipped=_skipped(folder),
+        skipped=outcome.skipped,
         manifest=folder.read_json("manifest.json") or {},
         firewall=describe_firewall(folder, policy=settings.firewall.policy),
         costs=cost_by_stage(ledger),
@@ -198,13 +198,6 @@ def describe_firewall(folder: RunFolder, *, policy: str) -> str:
         return "The pool shares no picture and no question with diagnosis, gate and test."
     found = ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))
     return f"Overlaps were found and left out (policy {policy}): {found}."
-
-
-def _skipped(folder: RunFolder) -> list[tuple[str, str, int]]:
-    """Source, reason and number of the rows that were not used."""
-    rows = folder.read_records("skipped.jsonl", SkippedRow)
-    counts = Counter((row.source, row.reason) for row in rows)
-    return [(source, reason, count) for (source, reason), count in sorted(counts.items(), key=lambda i: (-i[1], i[0]))]
 
 
 def _sum_costs(costs: Sequence[StageCost]) -> StageCost:

@@ -83,6 +83,8 @@ def print_outcome(
     routes = samples_by_route(outcome.lessons)
     if routes:
         console.print(fill_table(make_table("Samples by route", "route", ">samples"), list(routes.items())))
+    if outcome.skipped:
+        console.print(fill_table(make_table("Rows left out", "source", "reason", ">rows"), outcome.skipped))
     if costs:
         console.print(cost_table(costs))
     if report is not None:

@@ -30,21 +30,14 @@ class Measured(NamedTuple):
 
 
 def run_once(control: str, seed: int, *, runs: Path) -> Measured:
-    """Run the loop once; `control` is TARGETED or a value of --control. A failure is a RuntimeError with its last line."""
+    """Run the loop once, `control` as TARGETED or a value of --control; raises RuntimeError when it fails."""
     name = f"{control}-{seed}"
-    done = errata(
-        "run",
-        CONFIG,
-        f"data.world.seed={seed}",
-        "--seed",
-        seed,
-        *(() if control == TARGETED else ("--control", control)),
-        "--name",
-        name,
-        "--runs-dir",
-        runs,
-        "--json",
-    )
+    if (runs / f"{name}-1").exists():  # begun by an earlier call of this script
+        done = errata("resume", f"{name}-1", "--runs-dir", runs, "--json")
+    else:
+        control_words = () if control == TARGETED else ("--control", control)
+        words = ("run", CONFIG, f"data.world.seed={seed}", "--seed", seed, *control_words, "--name", name)
+        done = errata(*words, "--runs-dir", runs, "--json")
     if done.returncode:
         raise RuntimeError(f"{name}: {done.stderr.strip().splitlines()[-1:]}")
     result = last_object(done.stdout)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.charts import accuracy_chart, gap_curve
-from agent.outcome import chance_of, changes_by_skill, cost_by_stage, read_outcome, verdict
+from agent.outcome import chance_of, chance_sentence, changes_by_skill, cost_by_stage, read_outcome, verdict
 from agent.report import render_report, write_report
 from agent.run_folder import RunFolder
 from tests.agent.made_run import FIRST, make_problem, make_run, make_scorecard
@@ -77,6 +77,13 @@ def test_a_result_near_chance_is_called_so(made: Made) -> None:
     folder.write_records("scorecards.jsonl", [poor if c.id == poor.id else c for c in cards])
     sentences = verdict(read_outcome(folder), chance=chance_of(problems.values()))
     assert any("near chance" in sentence and "25.0 %" in sentence for sentence in sentences)
+
+
+def test_a_result_below_chance_is_not_called_near_it() -> None:
+    card = make_scorecard(FIRST, "test", correct=(0, 1)).model_copy(update={"format_errors": 9})
+    said = chance_sentence(card, 0.9)
+    assert said.startswith("This is below chance: guessing among the choices would give 90.0 %")
+    assert f"9 of {card.total} answers could not be read" in said
 
 
 def test_without_an_accepted_checkpoint_the_base_stands(made: Made) -> None:

@@ -1,7 +1,7 @@
 """Train the embedded base student from scratch: `python -m tools.world.pretrain OUT --minutes 75`.
 
 An Idefics3 of about a million parameters (head size 32, 64x64 pictures, one patch a cell, sixteen picture tokens)
-with a word-level vocabulary. It learns perception and two rules. For the six skills in `generate.LACKING` it sees the
+with a word-level vocabulary. It learns to read cells and two rules. For the six skills in `generate.LACKING` it sees the
 form of the questions, rarely, with the result of the missing rule drawn at random: it knows how such a question is
 answered and what is in the picture, and not the rule. That is what "lacks" means in the embedded world, and the model
 card says so. All its questions come from the pool's side of the split by digest.
@@ -238,7 +238,7 @@ class Muon:
         import torch
 
         self.momentum = momentum
-        self.param_groups = [{"params": list(matrices), "lr": rate}]
+        self.param_groups: list[dict[str, Any]] = [{"params": list(matrices), "lr": rate}]
         self.buffers = [torch.zeros_like(m) for m in matrices]
 
     def step(self) -> None:
@@ -262,7 +262,7 @@ class Muon:
 def orthogonalise(stack: torch.Tensor) -> torch.Tensor:
     """[N, R, C] to the nearest semi-orthogonal matrices, roughly: five Newton-Schulz steps."""
     wide = stack.size(1) <= stack.size(2)
-    x = stack if wide else stack.mT
+    x: torch.Tensor = stack if wide else stack.mT
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(5):
         square = x @ x.mT

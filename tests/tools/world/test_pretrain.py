@@ -43,7 +43,8 @@ def test_only_the_answer_is_learned():
 def test_the_model_has_the_promised_size_and_tied_embeddings():
     processor = build_processor()
     model = build_model(processor, folder=None)
-    assert model.config.tie_word_embeddings and model.config.text_config.tie_word_embeddings
+    assert model.config.tie_word_embeddings
+    assert model.config.text_config.tie_word_embeddings
     assert sum(w.numel() for w in model.parameters()) < 1.2e6
 
 
