@@ -177,9 +177,9 @@ def read_document(file: Path) -> Iterator[RawRow]:
         return
     start = _skip(text, 0)
     if text[start : start + 1] == "{" and _holds_lines(text[start:]):
-        for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-            if line.strip():
-                yield read_line(line, number=number)
+        for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+            if raw.strip():
+                yield read_line(raw, number=number)
     elif text[start : start + 1] in ("[", "{"):
         yield from _read_members(text, start)
     elif text[start:]:
