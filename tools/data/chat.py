@@ -17,17 +17,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from prompts import render_prompt
-from tools.data.check import MAX_CHOICES, RowError, check_choices, resolve_target
+from tools.data.check import MARK, MAX_CHOICES, RowError, check_choices, check_text, resolve_target
 from tools.evaluate.answers import parse_answer
 from tools.records import Problem
 
-MARK = "<image>"
 CARRIED = "errata"
 KEPT = ("question", "choices", "target", "rationale", "split", "skills", "scoring", "metadata")
 """Fields of a Problem that `errata` carries; id and pictures stand in the row itself."""
 _OPTION = re.compile(r"\s*\(?([A-Z])[.):]\)?\s+(\S.*)")
 _INLINE = re.compile(r"(?:options?|choices?)\s*:\s*(?=\(A\))", re.IGNORECASE)
-_INSTRUCTION = re.compile(r"\b(answer|letter|option|choice|choose|select)", re.IGNORECASE)
+_INSTRUCTION = re.compile(r"(?=.{,120}$).*\b(answer|letter|option|choice|choose|select)", re.IGNORECASE)
 
 
 class Turn(NamedTuple):
@@ -57,6 +56,7 @@ def pair_turns(turns: Sequence[Turn], *, field: str) -> tuple[str, list[Exchange
     exchanges: list[Exchange] = []
     shown: list[Any] = []
     for i, turn in enumerate(rest):
+        check_text(turn.text, field=f"{field}.{i}")
         expected = "assistant" if i % 2 else "user"
         if turn.role != expected:
             what = f"roles out of order: turn {i + 1} is {turn.role}, not {expected}"
@@ -93,7 +93,7 @@ def mark_pictures(text: str) -> tuple[None, ...]:
 
 def make_fields(exchange: Exchange, *, name: str, field: str) -> dict[str, Any]:
     """Fields of a Problem from what was said; raises RowError for an answer that is not among the choices."""
-    question, choices = split_choices(_name_marks(exchange.question, count=len(exchange.pictures)))
+    question, choices = split_choices(name_marks(exchange.question, count=len(exchange.pictures)))
     answer, rationale = exchange.answer.strip(), ""
     if choices:
         letters = [chr(ord("A") + i) for i in range(len(choices))]
@@ -116,8 +116,8 @@ def make_fields(exchange: Exchange, *, name: str, field: str) -> dict[str, Any]:
     }
 
 
-def _name_marks(text: str, *, count: int) -> str:
-    """Marks at the ends go; one within a sentence becomes the number of its picture."""
+def name_marks(text: str, *, count: int) -> str:
+    """Marks at the ends go; one within a sentence becomes the number of its picture, of `count` shown so far."""
     begin = count - text.count(MARK)
     number = begin
     pieces: list[str] = []
@@ -143,7 +143,7 @@ def split_choices(text: str) -> tuple[str, tuple[str, ...]]:
     lines = text.split("\n")
     end = len(lines)
     while end > 1 and not _OPTION.fullmatch(lines[end - 1]) and len(lines) - end < 2:
-        if lines[end - 1].strip() and not _INSTRUCTION.search(lines[end - 1]):
+        if lines[end - 1].strip() and not _INSTRUCTION.match(lines[end - 1]):
             return text, ()
         end -= 1
     start = end

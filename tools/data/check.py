@@ -22,6 +22,8 @@ MAX_CHOICES = 26
 MAX_TEXT = 200_000
 """Characters of one text of a row; what is longer is a file in the wrong place."""
 MAX_ID = 512
+MARK = "<image>"
+"""What stands for a picture in a conversation; in any other text a model would look for a picture there."""
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 200
 """Processors of current models refuse pictures that are more than 200 times as long as wide."""

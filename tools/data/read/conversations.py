@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 from tools.data.chat import (
     CARRIED,
-    MARK,
     Turn,
     make_fields,
     mark_pictures,
@@ -15,7 +14,7 @@ from tools.data.chat import (
     place_pictures,
     read_carried,
 )
-from tools.data.check import RowError
+from tools.data.check import MARK, RowError
 from tools.data.read.layout import Fields, RowContext, SkipRow
 
 Role = Literal["system", "user", "assistant"]

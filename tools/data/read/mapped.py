@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools.data.check import RowError, check_choices, resolve_target
+from tools.data.chat import name_marks
+from tools.data.check import MARK, RowError, check_choices, resolve_target
 from tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
 from tools.data.read.layout import Fields, RowContext
 from tools.data.read.questions import LETTERS, with_context
@@ -54,18 +55,23 @@ def parse_mapped(row: dict[str, Any], context: RowContext) -> list[Fields]:
         columns = ", ".join(map(str, list(row)[:12]))
         remedy = f"set fields.question to one of: {columns}"
         raise RowError("question", "is missing or empty", value=question, remedy=remedy)
+    images = _read_images(found["images"])
+    marks = question.count(MARK)
+    if marks and marks != len(images):
+        what = f"{marks} {MARK} for {len(images)} pictures"
+        raise RowError("images", what, value=question[:60], remedy=f"one {MARK} per picture, or none")
     rationale = found["rationale"]
     if rationale is not None and not isinstance(rationale, str):
         raise RowError("rationale", "is no text", value=rationale, remedy="name another column")
     return [
         {
             "id": _read_id(found["id"], context),
-            "question": with_context(found["context"], question.strip()),
+            "question": with_context(found["context"], name_marks(question, count=len(images))),
             "choices": choices,
             "target": target,
             "rationale": (rationale or "").strip(),
             "scoring": "choice" if choices else "exact",
-            "images": _read_images(found["images"]),
+            "images": images,
             "skills": _read_skills(found["skills"]),
             "metadata": _read_metadata(row, context),
         }

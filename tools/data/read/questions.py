@@ -144,7 +144,9 @@ def parse_mmbench(row: dict[str, Any], context: RowContext) -> list[Fields]:
         raise RowError("answer", "is missing or empty", value=answer, remedy="take a part that has answers, e.g. dev")
     name = _cell(row.get("index")) or context.name
     image = _cell(row.get("image"))
-    data = context.earlier[image] if image in context.earlier else decode_base64(image) if image else None
+    if not image:
+        raise RowError("images", "is missing", value=image, remedy="every row of MMBench has a picture, or its index")
+    data = context.earlier[image] if image in context.earlier else decode_base64(image)
     context.earlier[name] = data
     kept = {k: row[k] for k in ("category", "l2-category", "source", "split", "comment") if _cell(row.get(k))}
     category = _cell(row.get("category"))
@@ -156,7 +158,7 @@ def parse_mmbench(row: dict[str, Any], context: RowContext) -> list[Fields]:
             "target": resolve_target(answer, choices, field="answer"),
             "scoring": "choice" if choices else "exact",
             "skills": (category.replace("_", " "),) if category else (),
-            "images": [data] if data is not None else [],
+            "images": [data],
             "metadata": kept,
         }
     ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from tools.data.chat import CARRIED, MARK, carry_problem, render_turns
+from tools.data.chat import CARRIED, carry_problem, render_turns
+from tools.data.check import MARK
 from tools.records import Problem
 
 WriteFormat = Literal["llava", "sharegpt", "messages", "errata"]
