@@ -66,7 +66,8 @@ def test_llava_rows_with_several_questions_and_pictures(folder: Path) -> None:
 def test_options_in_one_line_and_answers_by_text_or_letter(folder: Path) -> None:
     inline = "Which colour?\nOptions: (A) red (B) blue"
     rows = [{"id": str(i), "conversations": turns(inline, said)} for i, said in enumerate(["B.", "blue", "(B)"])]
-    assert [(p.question, p.target) for p in read(folder / "a.json", rows, format="llava")] == [("Which colour?", "B")] * 3
+    found = read(folder / "a.json", rows, format="llava")
+    assert [(p.question, p.target) for p in found] == [("Which colour?", "B")] * 3
 
 
 def test_sharegpt_with_system_data_urls_and_no_id(folder: Path) -> None:
@@ -99,7 +100,8 @@ def test_scienceqa_as_it_is_published(folder: Path) -> None:
     (folder / "images/val/12/image.png").write_bytes(png())
     row = {"question": "Which?", "choices": ["a", "b"], "answer": 1, "hint": "See.", "image": "image.png"}
     more = {"skill": "Read", "topic": "maps", "subject": "geo", "solution": "So.", "split": "val"}
-    tree = {"12": {**row, **more}, "13": {**row, **more, "split": "train"}, "14": {**row, "image": None, "split": "val"}}
+    tree = {"12": {**row, **more}, "13": {**row, **more, "split": "train"}}
+    tree["14"] = {**row, "image": None, "split": "val"}
     (folder / "problems.json").write_text(json.dumps(tree))
     assert detect_format(folder / "problems.json") == "scienceqa_json"
     found = read_problems(folder, split="gate", format="scienceqa_json", max_bad_share=0)
@@ -145,10 +147,12 @@ def test_tables_by_a_field_map(folder: Path) -> None:
 def test_tables_by_usual_names_csv_and_parquet(folder: Path) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     file = folder / "a.csv"
-    text = tsv(["question", "options", "answer", "image"], ["Which?", '["red", "blue"]', "0", "images/red.png"], delimiter=",")
+    header = ["question", "options", "answer", "image"]
+    text = tsv(header, ["Which?", '["red", "blue"]', "0", "images/red.png"], delimiter=",")
     (problem,) = read(file, text, format="table")
     assert (problem.choices, problem.target, len(problem.images)) == (("red", "blue"), "A", 1)
-    columns = {"question": ["Which?"], "choices": [["red", "blue"]], "answer": [1], "image": [{"bytes": png(), "path": None}]}
+    picture = {"bytes": png(), "path": None}
+    columns = {"question": ["Which?"], "choices": [["red", "blue"]], "answer": [1], "image": [picture]}
     pq.write_table(pa.table(columns), folder / "a.parquet")
     found = read_problems(folder / "a.parquet", split="gate", format="table", max_bad_share=0).problems
     assert [(p.target, len(p.images)) for p in found] == [("B", 1)]
@@ -180,7 +184,7 @@ FAULTS: dict[str, tuple[object, str]] = {
     "outside": (chat("<image> a", "b", image="../x.png"), "images: path leaves the data folder"),
     "web": (chat("<image> a", "b", image="https://x.org/a.png"), "images: an address on the web"),
     "wrong base64": (chat("<image> a", "b", image="data:image/png;base64,!!"), "images: wrong base64"),
-    "no picture in it": (chat("<image> a", "b", image="data:image/png;base64,QUJD"), "images: the bytes are no picture"),
+    "no picture in it": (chat("<image> a", "b", image="data:image/png;base64,QUJD"), "the bytes are no picture"),
     "absurd shape": (
         chat("<image> a", "b", image=f"data:image/png;base64,{base64.b64encode(png(size=(900, 2))).decode()}"),
         "images: picture is more than 200 times as long as wide",
@@ -289,9 +293,14 @@ def test_pictures_in_another_folder(folder: Path) -> None:
 def test_the_lessons_of_a_run_can_be_read(folder: Path) -> None:
     problem = {"id": "m1", "question": "Which?", "choices": ["a", "b"], "target": "A"}
     image = {"path": "run:/images/red.png", "sha256": ""}
-    row = {"id": "l1", "problem": {**problem, "images": [image]}, "candidate": "c", "route": "scene", "iteration": 2}
-    (found,) = read(folder / "lessons.jsonl", json.dumps(row), format="lessons")
-    assert found.images[0].path.endswith("images/red.png")
+    elsewhere = {"path": str(folder / "images/blue.png"), "sha256": ""}
+    row = {"id": "l1", "problem": {**problem, "images": [image, elsewhere]}, "candidate": "c", "route": "scene"}
+    (folder / "run").mkdir()
+    (folder / "images").rename(folder / "run/images")
+    (folder / "images").symlink_to(folder / "run/images")
+    (found,) = read(folder / "run/lessons.jsonl", json.dumps({**row, "iteration": 2}), format="lessons")
+    assert found.images[0].path.endswith("run/images/red.png")
+    assert found.images[1].path == elsewhere["path"]
     assert found.metadata == {"lesson": "l1", "route": "scene", "iteration": 2}
 
 

@@ -56,5 +56,5 @@ FORMATS: dict[str, Format] = {
     "mmbench": Format(parse_mmbench, _each_split("{split}.tsv"), 0, "any", SHARE, read_rows),
     "table": Format(parse_mapped, _each_split("{split}.jsonl"), 0, "any", SHARE, read_rows),
     "huggingface": Format(parse_dataset, {}, 0, "any", SHARE, read_dataset, keeps_folders=True),
-    "lessons": Format(parse_lesson, _each_split("lessons.jsonl"), 0, "any", 0.0, read_rows),
+    "lessons": Format(parse_lesson, _each_split("lessons.jsonl"), None, "any", 0.0, read_rows),
 }

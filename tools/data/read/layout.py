@@ -61,6 +61,8 @@ class RowContext:
     options: SourceOptions = field(default_factory=SourceOptions)
     split: Split | None = None
     """None keeps what the row says."""
+    folder: str = "."
+    """Where the file lies."""
     name: str = "row1"
     """Id of a row that has none."""
     earlier: dict[str, Any] = field(default_factory=dict)
@@ -74,8 +76,8 @@ class Format(NamedTuple):
     """From a raw row to the fields of its problems; raises RowError or SkipRow."""
     file: Mapping[Split, str]
     """The file of each split, when a folder is given."""
-    levels_up: int
-    """How many folders above the file the image paths begin."""
+    levels_up: int | None
+    """How many folders above the file the image paths begin; None: anywhere, in records that Errata wrote."""
     images: Images
     max_bad_share: float
     rows: Callable[[Path, SourceOptions, Split | None], Iterator[RawRow]]

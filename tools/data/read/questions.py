@@ -9,6 +9,8 @@ from tools.data.check import RowError, check_choices, require_text, resolve_targ
 from tools.data.read.layout import Fields, Images, RowContext, SkipRow
 from tools.data.read.pictures import decode_base64
 
+RUN_MARK = "run:/"
+"""How the records of a run begin a path within its folder."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -43,7 +45,9 @@ def parse_lesson(row: dict[str, Any], context: RowContext) -> list[Fields]:
         raise RowError("metadata", "is no object", value=kept, remedy="see tools/records.py")
     told = {"lesson": row.get("id"), "route": row.get("route"), "iteration": row.get("iteration")}
     for picture in fields["images"]:
-        picture["path"] = str(picture["path"]).removeprefix("run:/")
+        path = str(picture["path"])
+        inside = path.startswith(RUN_MARK)
+        picture["path"] = os.path.join(context.folder, path[len(RUN_MARK) :]) if inside else path
     return [fields | {"metadata": {**(kept or {}), **{k: v for k, v in told.items() if v is not None}}}]
 
 

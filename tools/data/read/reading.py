@@ -168,7 +168,8 @@ def scan_rows(
     """
     file = find_file(path, split=split, format=format)
     form = FORMATS[format]
-    start = file.absolute() / "." if file.is_dir() else file.absolute().parents[form.levels_up]
+    above = file.absolute().parents
+    start = file.absolute() if file.is_dir() else above[-1 if form.levels_up is None else form.levels_up]
     root = str(Path(options.image_root or start).resolve())
     reading = _Reading(
         file=file,
@@ -183,7 +184,8 @@ def scan_rows(
 
 def _judge_rows(reading: _Reading) -> Iterator[Verdict]:
     first: dict[str, int] = {}
-    context = RowContext(images=reading.images, options=reading.options, split=reading.split)
+    folder = str(reading.file.absolute().parent.resolve())
+    context = RowContext(images=reading.images, options=reading.options, split=reading.split, folder=folder)
     for raw in reading.form.rows(reading.file, reading.options, reading.split):
         name = _name_of(raw)
         try:
