@@ -188,7 +188,8 @@ def main() -> None:
                 account = judge(case)
                 for key, value in account._asdict().items():
                     total[key] += int(bool(value) if isinstance(value, str) else value)
-                kinds[case.kind] += account.damaged_accepted
+                if account.damaged_accepted:
+                    kinds[case.kind] += 1
                 if account.traceback or account.missing:
                     print(f"{name} {number} {case.kind}: {account}")
                     shutil.copy(case.file, Path(tempfile.gettempdir()) / f"rows-{name}-{number}{case.file.suffix}")
