@@ -87,6 +87,10 @@ def read_problems(
         options=options,
         pictures=pictures or (file if file.is_dir() else file.parent) / KEPT_PICTURES,
     )
+    return _collect(verdicts, file=file, share=share)
+
+
+def _collect(verdicts: Iterator[Verdict], *, file: Path, share: float) -> ReadResult:
     problems: list[Problem] = []
     skipped: list[SkippedRow] = []
     first: OperatorError | None = None
