@@ -1,4 +1,4 @@
-"""The command line. Only argparse is imported here, so that `errata --help` is there at once.
+"""The command line. Only argparse is imported here (and by `data_arguments`), so that `errata --help` is there at once.
 
 Exit codes: 0 done, 1 a check of `doctor` failed, 2 something that a person has to mend (one line on stderr),
 130 stopped by Ctrl-C with everything saved.
@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
+
+from agent.data_arguments import add_data_commands
 
 HOUSE = Path(__file__).resolve().parent.parent
 RUNS = HOUSE / "runs"
@@ -54,8 +56,9 @@ def build_parser() -> Parser:
     run_of(command("compare", "paired difference of two runs on the same questions"), "before", "after")
     _add_eval(command("eval", "evaluate a student on a file of questions"))
     command("doctor", "what this machine has, and whether the settings files are sound")
+    add_data_commands(command("data", "check, convert and describe data of your own"))
     for name, sub in commands.choices.items():
-        if name not in ("eval", "doctor"):
+        if name not in ("eval", "doctor", "data"):
             sub.add_argument(
                 "--runs-dir",
                 type=Path,
@@ -164,6 +167,10 @@ def _run(parsed: argparse.Namespace) -> int:
         from agent.doctor import run_doctor
 
         return run_doctor(parsed)
+    if parsed.command == "data":
+        from agent.data_commands import run_data
+
+        return run_data(parsed)
     if parsed.command == "eval":
         from agent.evaluation import run_eval
 

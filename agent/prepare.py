@@ -12,8 +12,8 @@ from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, TestFence
 from agent.run_folder import RunFolder
 from agent.settings import DataSettings, Settings, SourceSettings
+from agent.sources import read_source
 from tools.data.firewall import FirewallOptions, Overlap, check_firewall, question_key
-from tools.data.read import read_problems
 from tools.errors import BudgetSpent, OperatorError
 from tools.records import Problem, SkippedRow, Split, digest
 from tools.retrieve.lexical import SearchIndex, SkillIndex
@@ -51,18 +51,11 @@ def read_splits(
     skipped: list[SkippedRow] = []
     for split in SPLITS:
         source = sources[split]
-        found = read_problems(
-            Path(source.path),
-            split=split,
-            format=source.format,
-            images=source.images,
-            max_bad_share=source.max_bad_share,
-        )
-        rows = found.problems[source.offset :][: source.limit]
-        if not rows:
-            what = f"no questions are left after {len(found.problems)} rows and an offset of {source.offset}"
+        found = read_source(settings, source, split=split, runs=worlds.parent)
+        if not found.problems:
+            what = f"no questions are left after an offset of {source.offset}"
             raise OperatorError(what, where=f"data.{split}", remedy="lower the offset")
-        problems[split] = {problem.id: problem for problem in rows}
+        problems[split] = {problem.id: problem for problem in found.problems}
         skipped += found.skipped
     return problems, list(dict.fromkeys(skipped))  # two splits may be parts of one file
 
@@ -176,7 +169,9 @@ def prepare_problems(
     folder.write_records("overlaps.jsonl", overlaps)
     folder.write_json("manifest.json", manifest)
     counts = ", ".join(f"{split} {len(apart[split])}" for split in SPLITS)
-    summary = f"{counts}; {len(skipped)} rows skipped, {len(overlaps)} overlaps left out"
+    bad = sum(row.bad for row in skipped)
+    rows = f"{len(skipped)} rows skipped ({bad} of them bad)" if bad else f"{len(skipped)} rows skipped"
+    summary = f"{counts}; {rows}, {len(overlaps)} overlaps left out"
     folder.event("stage_ended", stage="prepare", iteration=0, summary=summary)
     reporter.stage_ended("prepare", iteration=0, seconds=0.0, summary=summary)
     return apart, fence

@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.outcome import read_settings
 from agent.run_folder import RunFolder
 from agent.settings import DataSettings, SourceSettings
-from tools.data.read import read_problems
+from agent.sources import read_source
 from tools.errors import OperatorError
 from tools.records import Problem, Split
 
@@ -25,15 +25,8 @@ def validation_problems(folder: RunFolder, *, required: bool = False) -> dict[st
     try:
         for split in VALIDATION:
             source = find_source(data, split=split, worlds=folder.path.parent / ".worlds")
-            found = read_problems(
-                Path(source.path),
-                split=split,
-                format=source.format,
-                images=source.images,
-                max_bad_share=source.max_bad_share,
-                verify="exists",
-            )
-            problems |= {p.id: p for p in found.problems[source.offset :][: source.limit]}
+            found = read_source(data, source, split=split, runs=folder.path.parent, verify="exists")
+            problems |= {p.id: p for p in found.problems}
     except OperatorError as error:
         if required:
             raise

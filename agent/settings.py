@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tools.data.firewall import FirewallOptions
+from tools.data.read import FormatName, SourceOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
 from tools.teacher.world import WorldTeacherOptions
@@ -38,18 +39,21 @@ class RunSettings(Branch):
     """Error batches investigated at the same time; does not change any record."""
 
 
-class SourceSettings(Branch):
+class SourceSettings(SourceOptions):
     """Where the problems of one split come from. Rows [offset, offset + limit) of those that can be used."""
 
     path: str
-    """Relative to `data.root` where that is set, else to the folder of the settings file."""
-    format: Literal["errata", "scienceqa", "support_corpus"] = "errata"
+    """Relative to `data.root` where that is set, else to the folder of the settings file; for the format
+    `huggingface` also the name of a dataset on the hub.
+    """
+    format: FormatName = "errata"
+    """How the rows lie there; docs/data.md explains each."""
     offset: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, ge=1)
     images: Literal["required", "present", "any"] | None = None
     """Which questions are used by their pictures (tools/data/read.py); None is the format's own rule."""
     max_bad_share: float | None = Field(default=None, ge=0, le=1)
-    """Share of broken rows at which the run stops; None is the format's own share."""
+    """Share of broken rows at which the run stops; None is `data.max_bad_share`."""
 
 
 class WorldSettings(Branch):
@@ -64,6 +68,10 @@ class DataSettings(Branch):
 
     root: str | None = None
     """Folder that relative source paths start from; given on the command line, not in a shared file."""
+    max_bad_share: float | None = Field(default=None, ge=0, le=1)
+    """Share of broken rows of a source above which the run stops; None is the format's own share: 0 for
+    `errata`, 0.02 for the formats of others. Fewer are left out and counted.
+    """
     world: WorldSettings | None = None
     pool: SourceSettings | None = None
     diagnosis: SourceSettings | None = None

@@ -21,6 +21,8 @@ from tools.errors import OperatorError
 DATA_VARIABLE = "ERRATA_DATA"
 """Environment variable that the command line hands on as `data_root`."""
 SPLITS = ("pool", "diagnosis", "gate", "test")
+HUB = "huggingface"
+"""The one format whose path may be a name instead: a dataset on the hub."""
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
@@ -180,7 +182,12 @@ def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
         rooted = isinstance(data.get("root"), str)
         start = Path(data["root"]) if rooted else base
         for split in SPLITS:
-            absolute(data.get(split), "path", f"data.{split}.path", start, start_fixed=rooted)
+            source = data.get(split)
+            name = source.get("path") if isinstance(source, dict) else None
+            absolute(source, "path", f"data.{split}.path", start, start_fixed=rooted)
+            absolute(source, "image_root", f"data.{split}.image_root", start, start_fixed=rooted)
+            if isinstance(source, dict) and source.get("format") == HUB and not os.path.exists(source["path"]):
+                source["path"] = name
 
 
 def _validate(tree: dict[str, Any], where: _Where) -> Settings:
@@ -254,7 +261,7 @@ def _check_files(settings: Settings, where: _Where) -> None:
         raise OperatorError("no such folder", where=where("data.root"), value=root, remedy=remedy)
     for split in SPLITS:
         source = getattr(settings.data, split)
-        if source is not None and not os.path.exists(source.path):
+        if source is not None and source.format != HUB and not os.path.exists(source.path):
             remedy = "name an existing file, or the folder that holds it with data.root=FOLDER or "
             remedy += f"{DATA_VARIABLE}=FOLDER"
             raise OperatorError(

@@ -265,6 +265,8 @@ class SkippedRow(Record):
     row: int
     id: str
     reason: str
+    bad: bool = False
+    """It breaks a rule and counts against `max_bad_share`; else the format itself leaves such rows out."""
 
 
 def to_jsonl(records: Iterable[Record]) -> str:

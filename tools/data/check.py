@@ -6,13 +6,12 @@ the row and turns it into an `OperatorError` or a `SkippedRow`.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
+import io
 import os
+import re
 import warnings
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +19,17 @@ from tools.errors import ErrataError, OperatorError
 
 Verify = Literal["exists", "hash", "decode"]
 MAX_CHOICES = 26
+MAX_TEXT = 200_000
+"""Characters of one text of a row; what is longer is a file in the wrong place."""
+MAX_ID = 512
+MARK = "<image>"
+"""What stands for a picture in a conversation; in any other text a model would look for a picture there."""
+MAX_PIXELS = 100_000_000
+MAX_ASPECT = 200
+"""Processors of current models refuse pictures that are more than 200 times as long as wide."""
+_NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
+
+_PLACE = re.compile(r"((?:\bturn |\blines? |\bcolumn |\.))\d+")
 
 
 class RowError(ErrataError):
@@ -31,8 +41,9 @@ class RowError(ErrataError):
 
     @property
     def reason(self) -> str:
-        """For a `SkippedRow`: field and what, without the value, so that reasons can be counted."""
-        return f"{self.field}: {self.what}"
+        """For a `SkippedRow`: field and what, without value and places, so that reasons can be counted."""
+        what = "duplicate id" if self.what.startswith("duplicate of row") else self.what
+        return _PLACE.sub(r"\1N", f"{self.field}: {what}")
 
     def located(self, file: Path, row: int) -> OperatorError:
         """The same, for the person at the keyboard; `row` counts from 1 and is the line of the file."""
@@ -47,44 +58,6 @@ def _shorten(value: object, limit: int = 80) -> object:
     return value if len(text) <= limit else f"{text[: limit // 2 - 2]}...{text[-limit // 2 + 1 :]}"
 
 
-def read_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """(row from 1, line) of each line that is not blank; UTF-8 with or without its mark, gzip when so
-    named.
-    """
-    try:
-        data = file.read_bytes()
-        if file.suffix == ".gz":
-            data = gzip.decompress(data)
-    except FileNotFoundError:
-        raise OperatorError("no such file", where=str(file), remedy="check the path of the data") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise OperatorError(f"broken gzip file ({error})", where=str(file), remedy="fetch it again") from error
-    except OSError as error:
-        what = f"cannot be read ({error.strerror})"
-        raise OperatorError(what, where=str(file), remedy="check path and permissions") from error
-    try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        value = data[error.start : error.start + 4]
-        raise OperatorError("not UTF-8", where=f"{file}:{row}", value=value, remedy="save it as UTF-8") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line
-
-
-def parse_line(line: str) -> dict[str, Any]:
-    """One JSON object; raises RowError."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        remedy = "one whole JSON object per line"
-        raise RowError("row", "not JSON, or cut off", value=line[-40:], remedy=remedy) from error
-    if not isinstance(row, dict):
-        raise RowError("row", "not a JSON object", value=line[:40], remedy="one JSON object per line")
-    return row
-
-
 def require_text(row: dict[str, Any], field: str) -> str:
     """The stripped text of a field that must be there and not be blank."""
     value = row.get(field)
@@ -93,10 +66,25 @@ def require_text(row: dict[str, Any], field: str) -> str:
     return value.strip()
 
 
+def check_text(text: str, *, field: str) -> None:
+    """Raise RowError for what no text holds (control characters, U+FFFD: a wrong encoding) or absurd length."""
+    if len(text) > MAX_TEXT:
+        what = f"longer than {MAX_TEXT} characters"
+        raise RowError(field, what, value=len(text), remedy="is this a text? shorten it or take the row out")
+    found = _NO_TEXT.search(text)
+    if found:
+        around = text[max(0, found.start() - 20) : found.start() + 20]
+        remedy = "the encoding was lost on the way: fetch the row again as UTF-8"
+        raise RowError(field, "holds a character that is no text", value=ascii(around), remedy=remedy)
+
+
 def check_choices(choices: object) -> tuple[str, ...]:
     """Two to 26 texts that differ (upper and lower case do: genotypes); empty is free-form."""
     if not isinstance(choices, (list, tuple)):
         raise RowError("choices", "not a list", value=choices, remedy='write ["one", "two"]')
+    for choice in choices:
+        if isinstance(choice, bool) or not isinstance(choice, (str, int, float)):
+            raise RowError("choices", "a choice is neither text nor number", value=choice, remedy="write it as a text")
     texts = tuple(" ".join(str(c).split()) for c in choices)
     if not texts:
         return ()
@@ -164,17 +152,52 @@ def check_image(full: str, *, sha256: str, verify: Verify) -> str:
         remedy = f"the row says {sha256[:12]}, the file is {actual[:12]}; restore the file or remove sha256"
         raise RowError("images", "sha256 differs", value=full, remedy=remedy)
     if verify == "decode":
-        _decode(full)
+        _decode(full, name=full)
     return actual
 
 
-def _decode(full: str) -> None:
+def check_bytes(data: bytes, *, verify: Verify) -> str:
+    """The ending (`.png`) of a picture given as bytes; raises RowError for what no picture begins like, and
+    with `decode` for what cannot be read.
+    """
+    kind = next((ending for head, ending in _HEADS if data.startswith(head)), "")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        kind = ".webp"
+    if not kind:
+        remedy = "PNG, JPEG, GIF, WebP, BMP or TIFF, whole"
+        raise RowError("images", "the bytes are no picture", value=data[:12].hex(" "), remedy=remedy)
+    if verify == "decode":
+        _decode(io.BytesIO(data), name=f"{len(data)} bytes")
+    return kind
+
+
+_HEADS = (
+    (b"\x89PNG\r\n\x1a\n", ".png"),
+    (b"\xff\xd8\xff", ".jpg"),
+    (b"GIF8", ".gif"),
+    (b"BM", ".bmp"),
+    (b"II*\0", ".tif"),
+    (b"MM\0*", ".tif"),
+)
+
+
+def _decode(source: str | io.BytesIO, *, name: str) -> None:
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(full) as image:
+            with Image.open(source) as image:
+                _check_size(*image.size, name=name)
                 image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise RowError("images", "picture is corrupt", value=full, remedy="replace the file") from error
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise RowError("images", "picture is corrupt", value=name, remedy="replace the file") from error
+
+
+def _check_size(width: int, height: int, *, name: str) -> None:
+    size = f"{width} x {height} pixels, {name}"
+    if width * height > MAX_PIXELS:
+        raise RowError("images", f"picture of more than {MAX_PIXELS:,} pixels", value=size, remedy="scale it down")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        what = f"picture is more than {MAX_ASPECT} times as long as wide"
+        raise RowError("images", what, value=size, remedy="cut it, or take the row out")

@@ -1,0 +1,56 @@
+"""Which format a file is in, by its name and its first row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tools.data.read.layout import SourceOptions
+from tools.data.read.tables import read_rows
+from tools.errors import OperatorError
+
+SAVED = ("state.json", "dataset_dict.json")
+
+
+def detect_format(path: Path) -> str:
+    """The name of the format; raises OperatorError where the file does not say."""
+    if path.is_dir() and any((path / name).is_file() for name in SAVED):
+        return "huggingface"
+    if path.is_dir() or not path.exists():
+        what = "no such file" if not path.exists() else "a folder: its format has to be said"
+        raise OperatorError(what, where=str(path), remedy="name a file, or give --format (docs/data.md lists them)")
+    row = next((raw.row for raw in read_rows(path, SourceOptions(), None) if raw.row), None)
+    found = _by_columns(row, name=path.name.removesuffix(".gz")) if row else None
+    if found is None:
+        columns = ", ".join(map(str, list(row)[:12])) if row else "none"
+        remedy = "give --format (docs/data.md lists them)"
+        raise OperatorError("the format is not clear from the first row", where=str(path), value=columns, remedy=remedy)
+    return found
+
+
+def _by_columns(row: dict[str, Any], *, name: str) -> str | None:
+    columns = set(map(str, row))
+    if "problem" in columns and "candidate" in columns:
+        return "lessons"
+    if "conversations" in columns:
+        return "sharegpt" if "images" in columns else "llava"
+    if "messages" in columns:
+        return "sharegpt" if _is_sharegpt(row) else "messages"
+    if {"index", "question", "A", "B"} <= columns and name.endswith(".tsv"):
+        return "mmbench"
+    if "n_choice_images_upstream" in columns or "has_image_upstream" in columns:
+        return "scienceqa"
+    if {"benchmark_only", "answer_text"} & columns:
+        return "support_corpus"
+    if {"question", "choices", "answer", "split", "image"} <= columns and name.endswith(".json"):
+        return "scienceqa_json"
+    if {"id", "question", "target"} <= columns:
+        return "errata"
+    return "table" if {"question", "query", "prompt", "problem"} & columns else None
+
+
+def _is_sharegpt(row: dict[str, Any]) -> bool:
+    """Texts with marks for pictures; typed parts and bare texts are `messages`."""
+    turns = row["messages"] if isinstance(row["messages"], list) else []
+    texts = [turn.get("content", turn.get("value")) for turn in turns if isinstance(turn, dict)]
+    return any(isinstance(text, str) and "<image>" in text for text in texts)

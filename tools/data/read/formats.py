@@ -1,0 +1,60 @@
+"""All formats by name: how each lies on disk, how its rows are parsed, and what share of bad rows it bears."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
+from tools.data.read.layout import Format
+from tools.data.read.mapped import parse_dataset, parse_mapped
+from tools.data.read.questions import (
+    parse_errata,
+    parse_lesson,
+    parse_mmbench,
+    parse_scienceqa,
+    parse_scienceqa_json,
+    parse_support,
+)
+from tools.data.read.tables import read_dataset, read_rows
+from tools.records import Split
+
+FormatName = Literal[
+    "errata",
+    "scienceqa",
+    "scienceqa_json",
+    "support_corpus",
+    "llava",
+    "sharegpt",
+    "messages",
+    "mmbench",
+    "table",
+    "huggingface",
+    "lessons",
+]
+SHARE = 0.02
+"""Bad rows that other people's formats may have before a run refuses them."""
+
+
+def _each_split(name: str) -> dict[Split, str]:
+    return {split: name.format(split=split) for split in get_args(Split)}
+
+
+SCIENCEQA: dict[Split, str] = {
+    "pool": "train.jsonl",
+    "diagnosis": "val.jsonl",
+    "gate": "val.jsonl",
+    "test": "test.jsonl",
+}
+FORMATS: dict[str, Format] = {
+    "errata": Format(parse_errata, _each_split("{split}.jsonl"), 0, "any", 0.0, read_rows),
+    "scienceqa": Format(parse_scienceqa, SCIENCEQA, 0, "required", SHARE, read_rows),
+    "scienceqa_json": Format(parse_scienceqa_json, _each_split("problems.json"), 0, "any", SHARE, read_rows),
+    "support_corpus": Format(parse_support, _each_split("support_corpus.jsonl.gz"), 1, "any", SHARE, read_rows),
+    "llava": Format(parse_llava, _each_split("{split}.json"), 0, "any", SHARE, read_rows),
+    "sharegpt": Format(parse_sharegpt, _each_split("{split}.json"), 0, "any", SHARE, read_rows),
+    "messages": Format(parse_messages, _each_split("{split}.jsonl"), 0, "any", SHARE, read_rows),
+    "mmbench": Format(parse_mmbench, _each_split("{split}.tsv"), 0, "any", SHARE, read_rows),
+    "table": Format(parse_mapped, _each_split("{split}.jsonl"), 0, "any", SHARE, read_rows),
+    "huggingface": Format(parse_dataset, {}, 0, "any", SHARE, read_dataset, keeps_folders=True),
+    "lessons": Format(parse_lesson, _each_split("lessons.jsonl"), None, "any", 0.0, read_rows),
+}
