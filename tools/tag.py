@@ -93,8 +93,7 @@ def tag_required_skills(
     first. Raises ValueError for a test problem.
     """
     asked = {problem.id: _not_test(problem) for problem in problems}
-    name = {"teacher": teacher.name, "annotations": "annotations", "both": f"{teacher.name}+annotations"}[source]
-    keys = {problem.id: key_number(_store_key(problem, name)) for problem in asked.values()}
+    keys = required_skill_keys(asked.values(), teacher=teacher, source=source)
     if store is None:
         found = dict(_ask_in_batches(list(asked.values()), teacher=teacher, batch=batch, source=source))
         calls = 0 if source == "annotations" else len(asked)
@@ -113,6 +112,12 @@ def tag_required_skills(
         canonical = {texts[i]: texts[opened.canonical[i]] for i in sorted(set(ids))}
     calls = 0 if source == "annotations" else len(todo)
     return RequiredSkills(by_problem, calls=calls, reused=len(keys) - len(todo), canonical=canonical)
+
+
+def required_skill_keys(problems: Iterable[Problem], *, teacher: Teacher, source: SkillSource) -> dict[str, int]:
+    """Problem id -> its key in a store: equal for equal content asked of the same source."""
+    name = {"teacher": teacher.name, "annotations": "annotations", "both": f"{teacher.name}+annotations"}[source]
+    return {problem.id: key_number(_store_key(problem, name)) for problem in problems}
 
 
 def _ask_in_batches(

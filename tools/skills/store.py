@@ -18,6 +18,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple
@@ -141,6 +142,15 @@ class SkillStore:
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         places = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         return SkillRows(offsets, self._map(IDS, "<u4", self._sizes.ids // 4)[places])
+
+    def everything(self) -> tuple[list[int], list[list[str]]]:
+        """Keys and skills of all rows, in order."""
+        import numpy as np
+
+        rows = self.read(np.arange(len(self)))
+        ids, ends = rows.ids.tolist(), rows.offsets.tolist()
+        skills = [[self.texts[i] for i in ids[a:b]] for a, b in pairwise(ends)]
+        return self._rows()[:, 0].tolist(), skills
 
     def _id_of(self, text: str) -> int:
         known = self._ids.get(text)
