@@ -144,13 +144,14 @@ def main() -> None:
     write_table(
         "tagging",
         title="Required skills over blocks of samples",
-        columns=("way", "seconds", "samples", "asked before the kill", "asked twice", "same store", "bytes a sample"),
+        columns=("way", "seconds", "samples", "asked before this call", "asked twice", "same store", "bytes a sample"),
         rows=rows,
         result=result,
         notes=[
-            f"Batches of {BATCH}, blocks of {ROWS}, {WORKERS} Ray workers on one machine; the teacher waits {WAIT} s a batch.",
-            "Seconds are those of the last call, without the start of Ray. A kill is SIGKILL after half of the samples;",
-            "asked twice is what the teacher was asked more than once for, over both calls.",
+            f"Batches of {BATCH}, blocks of {ROWS}, {WORKERS} Ray workers on one machine; the teacher waits {WAIT} s",
+            "a batch. Seconds are those of the last call, with the start of the workers and without that of Ray. A kill",
+            "is SIGKILL after half of the samples; asked twice is what the teacher was asked more than once for, over",
+            "all calls. Bytes a sample hold the table of texts.",
         ],
         quick=quick,
     )
