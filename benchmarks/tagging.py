@@ -149,7 +149,7 @@ def main() -> None:
         result=result,
         notes=[
             f"Batches of {BATCH}, blocks of {ROWS}, {WORKERS} Ray workers on one machine; the teacher waits {WAIT} s",
-            "a batch. Seconds are those of the last call, with the start of the workers and without that of Ray. A kill",
+            "a batch. Seconds are those of the last call, with the start of the workers, without that of Ray. A kill",
             "is SIGKILL after half of the samples; asked twice is what the teacher was asked more than once for, over",
             "all calls. Bytes a sample hold the table of texts.",
         ],

@@ -19,7 +19,7 @@ class FirewallOptions(Record):
     """
     near: float | None = Field(default=0.75, gt=0.5, le=1)
     """Weighted similarity of words at which two questions with the same answer are one; None compares only
-    normalised questions. Holds where `question` lets words decide.
+    normalised questions. Compared are problems without a picture, or all where `question` is `text`.
     """
     perceptual: bool = True
     """Compare what pictures look like: copies saved again, scaled, or with a twentieth cut off."""

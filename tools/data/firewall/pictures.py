@@ -81,7 +81,8 @@ def hash_thumbnails(pixels: Pixels) -> Hashes:
     """
     if not len(pixels):
         return np.zeros((0, WINDOWS), np.uint64)
-    grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    red, green, blue = np.moveaxis(pixels, 3, 0)
+    grey = np.float32(0.299) * red + np.float32(0.587) * green + np.float32(0.114) * blue
     waves = _wave_matrix()
     rows = np.einsum("vij,njk->nvik", waves, grey, optimize=True)
     terms = np.stack([rows[:, down] @ waves[across].T for down, across in PAIRS], axis=1)
@@ -146,8 +147,8 @@ class KnownPictures:
     def _verify(
         self, row: int, pixels: Pixels, known: NDArray[np.intp], windows: NDArray[np.intp], outer: NDArray[np.bool_]
     ) -> Look | None:
-        small = _shrink(pixels[None])[0]
-        ours = np.where(outer[:, None], small[0], small[windows]).astype(np.int16)
+        small = _shrink(pixels[None], windows=1 if outer.all() else WINDOWS)[0]
+        ours = small[np.where(outer, 0, windows)].astype(np.int16)
         theirs = self._small[known, np.where(outer, windows, 0)]
         apart = np.square((ours - theirs).astype(np.float32)).mean(axis=1)
         for i in np.argsort(apart, kind="stable")[:VERIFIED]:
@@ -162,13 +163,15 @@ class KnownPictures:
         return None
 
 
-def _shrink(pixels: Pixels) -> Pixels:
-    """uint8[n, 17, 24 * 24 * 3]: each window of each thumbnail."""
-    spans = np.concatenate([average_matrix(low, high, SMALL, GRID) for low, high in SPANS])
-    out = np.empty((len(pixels), WINDOWS, SMALL * SMALL * 3), np.uint8)
+def _shrink(pixels: Pixels, *, windows: int = WINDOWS) -> Pixels:
+    """uint8[n, windows, 24 * 24 * 3]: the first windows of each thumbnail."""
+    pairs = PAIRS[:windows]
+    spans = np.stack([average_matrix(low, high, SMALL, GRID) for low, high in SPANS[: 1 + max(map(max, pairs))]])
+    flat = spans.reshape(-1, GRID)
+    out = np.empty((len(pixels), windows, SMALL * SMALL * 3), np.uint8)
     for picture, one in enumerate(pixels):
-        rows = (spans @ one.reshape(GRID, -1).astype(np.float32)).reshape(len(spans), GRID, 3)
-        cells = np.rint(spans @ rows).astype(np.uint8).reshape(len(SPANS), SMALL, len(SPANS), SMALL, 3)
-        for window, (down, across) in enumerate(PAIRS):
+        rows = (flat @ one.reshape(GRID, -1).astype(np.float32)).reshape(len(flat), GRID, 3)
+        cells = np.rint(flat @ rows).astype(np.uint8).reshape(len(spans), SMALL, len(spans), SMALL, 3)
+        for window, (down, across) in enumerate(pairs):
             out[picture, window] = cells[down, :, across].reshape(-1)
     return out

@@ -46,30 +46,31 @@ class SharedKeys:
 
 
 class NearWords:
-    """Questions that say nearly the same; over two pictures only where words alone decide."""
+    """Questions that say nearly the same, between problems without pictures (and without ones that only this copy of
+    the dataset lacks: a template over another picture is another question), or where words alone decide.
+    """
 
     def __init__(self, protected: Protected, *, options: FirewallOptions, threshold: float) -> None:
         from tools.data.firewall.wording import KnownWordings
 
         self._alone = options.question == "text"
-        bare = [(owner, problem) for owner, problem in protected if not problem.images]
-        self._owners = [[owner for owner, _ in side] for side in (protected, bare)]
-        self._known = [
-            KnownWordings([problem for _, problem in side], threshold=threshold) for side in (protected, bare)
-        ]
+        asked = [(owner, problem) for owner, problem in protected if self._is_asked(problem)]
+        self._owners = [owner for owner, _ in asked]
+        self._known = KnownWordings([problem for _, problem in asked], threshold=threshold)
 
     def find(self, rows: Rows) -> Iterable[tuple[int, Overlap]]:
         """(row, overlap) by the nearest question."""
         for row, problem in rows:
-            side = 1 if problem.images and not self._alone else 0
-            near = self._known[side].nearest(problem)
+            near = self._known.nearest(problem) if self._is_asked(problem) else None
             if near is not None:
-                owner = self._owners[side][near.known]
-                score = round(near.score, 4)
+                owner, score = self._owners[near.known], round(near.score, 4)
                 yield (
                     row,
                     Overlap(pool=problem.id, other=owner.id, split=owner.split, kind="near-question", score=score),
                 )
+
+    def _is_asked(self, problem: Problem) -> bool:
+        return self._alone or not (problem.images or problem.metadata.get("picture_absent"))
 
 
 class SameLook:
