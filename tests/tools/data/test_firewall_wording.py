@@ -28,6 +28,7 @@ TEST = [
     problem(
         "magnet", "Which end of this bar magnet will attract the north pole of a compass?", "the south pole", "none"
     ),
+    problem("penguin", "Is a penguin a bird or a mammal?", "bird", "mammal"),
     problem("sum", "A farmer has 12 hens and buys 5 more. How many hens does the farmer have?", "17", "7"),
 ]
 
@@ -53,7 +54,7 @@ def test_another_answer_another_number_or_another_subject_is_another_question() 
     hens = "A farmer has {} hens and buys 5 more. How many hens has the farmer?"
     assert near(problem("p", hens.format(12), "17", "7")) == [("sum", "near-question")]
     assert near(problem("p", hens.format(13), "17", "7")) == []
-    assert near(problem("p", "What is the capital of the land whose coast is Malta bay?", "Paris")) == []
+    assert near(problem("p", "Is a sparrow a bird or a mammal?", "bird", "mammal")) == []
 
 
 def test_pictures_that_are_there_or_missing_keep_templates_apart() -> None:
