@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.data.firewall.overlay import UNITS, average_matrix, lay_over
+from tools.data.firewall.overlay import UNITS, agree_closely, average_matrix, lay_over
 from tools.errors import OperatorError
 
 GRID = 128
@@ -27,7 +27,7 @@ SPANS = (*((low, UNITS - high) for low in (0, STRIP) for high in (0, STRIP)), (S
 PAIRS = (*((down, across) for down in range(4) for across in range(4)), (4, 4))
 """Spans of each window, vertical first."""
 WINDOWS = len(PAIRS)
-SMALL = 24
+SMALL, LARGE = 24, 256
 VERIFIED = 6
 """How many of the proposals of one picture are laid over it, the closest first."""
 FAR = 5000.0
@@ -45,14 +45,14 @@ class Look(NamedTuple):
     score: float
 
 
-def read_thumbnail(path: str) -> Pixels:
-    """uint8[128, 128, 3], averaged from the whole picture. Raises OperatorError for a broken file."""
+def read_thumbnail(path: str, *, side: int = GRID) -> Pixels:
+    """uint8[side, side, 3], averaged from the whole picture. Raises OperatorError for a broken file."""
     from PIL import Image
 
     try:
         with Image.open(path) as image:
-            image.draft("RGB", (2 * GRID, 2 * GRID))  # JPEG alone: decodes at a fraction of the size, never below
-            small = image.convert("RGB").resize((GRID, GRID), Image.Resampling.BOX)
+            image.draft("RGB", (2 * side, 2 * side))  # JPEG alone: decodes at a fraction of the size, never below
+            small = image.convert("RGB").resize((side, side), Image.Resampling.BOX)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise OperatorError("picture is corrupt", where=path, remedy="replace the file") from error
     return np.asarray(small)
@@ -107,6 +107,7 @@ class KnownPictures:
     """
 
     def __init__(self, paths: Sequence[str], *, distance: int, workers: int = 2) -> None:
+        self._paths = list(paths)
         self._pixels = read_thumbnails(paths, workers=workers)
         self._hashes = hash_thumbnails(self._pixels)
         self._small = _shrink(self._pixels)
@@ -120,9 +121,9 @@ class KnownPictures:
         for row in range(len(paths)):
             part = slice(starts[row], starts[row + 1])
             if part.start < part.stop:
-                look = self._verify(row, pixels[row], known[part], windows[part], outer[part])
+                look = self._verify(pixels[row], paths[row], known[part], windows[part], outer[part])
                 if look is not None:
-                    yield look
+                    yield Look(row, *look)
 
     def _propose(
         self, hashes: Hashes
@@ -145,8 +146,9 @@ class KnownPictures:
         return rows[first], known[first], windows[first], outer[first]
 
     def _verify(
-        self, row: int, pixels: Pixels, known: NDArray[np.intp], windows: NDArray[np.intp], outer: NDArray[np.bool_]
-    ) -> Look | None:
+        self, pixels: Pixels, path: str, known: NDArray[np.intp], windows: NDArray[np.intp], outer: NDArray[np.bool_]
+    ) -> tuple[int, float] | None:
+        """Which known picture it is, and the score."""
         small = _shrink(pixels[None], windows=1 if outer.all() else WINDOWS)[0]
         ours = small[np.where(outer, 0, windows)].astype(np.int16)
         theirs = self._small[known, np.where(outer, windows, 0)]
@@ -154,12 +156,14 @@ class KnownPictures:
         for i in np.argsort(apart, kind="stable")[:VERIFIED]:
             if apart[i] > FAR:
                 return None
-            around, within = (self._pixels[known[i]], pixels) if outer[i] else (pixels, self._pixels[known[i]])
+            other = int(known[i])
+            pair, files = (self._pixels[other], pixels), (self._paths[other], path)
+            if not outer[i]:
+                pair, files = pair[::-1], files[::-1]
             down, across = PAIRS[windows[i]]
-            start = (*SPANS[down], *SPANS[across])
-            overlay = lay_over(around, within, start=start)
-            if overlay.same:
-                return Look(row, int(known[i]), round(overlay.correlation, 4))
+            overlay = lay_over(*pair, start=(*SPANS[down], *SPANS[across]))
+            if overlay.same and agree_closely(*(read_thumbnail(f, side=LARGE) for f in files), box=overlay.box):
+                return other, round(overlay.correlation, 4)
         return None
 
 
