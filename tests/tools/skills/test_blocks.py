@@ -86,6 +86,7 @@ def test_blocks_give_the_store_that_one_call_gives(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra scale")
 def test_ray_gives_the_same_store(tmp_path: Path) -> None:
     file = write_pool(tmp_path, 60)
