@@ -118,10 +118,14 @@ class KnownPictures:
         pixels = read_thumbnails(paths, workers=self._workers)
         rows, known, windows, outer = self._propose(hash_thumbnails(pixels))
         starts = np.searchsorted(rows, np.arange(len(paths) + 1))
-        for row in range(len(paths)):
+
+        def verify(row: int) -> tuple[int, float] | None:
             part = slice(starts[row], starts[row + 1])
-            if part.start < part.stop:
-                look = self._verify(pixels[row], paths[row], known[part], windows[part], outer[part])
+            return self._verify(pixels[row], paths[row], known[part], windows[part], outer[part])
+
+        asked = np.unique(rows).tolist()
+        with ThreadPoolExecutor(self._workers) as threads:
+            for row, look in zip(asked, threads.map(verify, asked), strict=True):
                 if look is not None:
                     yield Look(row, *look)
 
