@@ -195,9 +195,7 @@ def index_pool(
     from tools.tag import tag_required_skills
 
     try:
-        found = tag_required_skills(
-            pool.values(), teacher=teacher, store=folder.path / "index" / "required_skills.jsonl"
-        )
+        found = tag_required_skills(pool.values(), teacher=teacher, store=folder.path / "index" / "required_skills")
     except BudgetSpent as error:
         remedy = f"the pool has {len(pool)} samples: raise budget.index_calls, or lower data.pool.limit"
         raise OperatorError(str(error), where="budget.index_calls", remedy=remedy) from None

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 HOUSE = Path(__file__).resolve().parent.parent
-HEAVY = ("torch", "transformers", "peft", "chromadb", "diffusers", "datasets", "vllm")
+HEAVY = ("torch", "transformers", "peft", "chromadb", "diffusers", "datasets", "ray", "vllm")
 OWNERS = {
     "tools/evaluate/worker.py",
     "tools/retrieve/chroma.py",

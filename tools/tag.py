@@ -4,25 +4,28 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from tools.errors import OperatorError
 from tools.records import Attempt, MissingSkill, Mistake, Problem, digest
+from tools.skills.names import canonical_names
+from tools.skills.store import SkillStore, key_number
 from tools.teacher.protocol import MissingSkillRequest, RequiredSkillsRequest, Teacher
+
+SkillSource = Literal["teacher", "annotations", "both"]
 
 
 class RequiredSkills(NamedTuple):
-    """Skills by problem id, how many problems the teacher was asked about, how many were in the store."""
+    """Skills by problem id as they were worded, how many problems the teacher was asked about, how many were in the
+    store, and the canonical wording of each.
+    """
 
     by_problem: dict[str, tuple[str, ...]]
     calls: int
     reused: int
+    canonical: dict[str, str]
 
 
 def tag_missing_skills(
@@ -75,29 +78,60 @@ def tag_missing_skills(
 
 
 def tag_required_skills(
-    problems: Iterable[Problem], *, teacher: Teacher, store: Path | None = None, batch: int = 256
+    problems: Iterable[Problem],
+    *,
+    teacher: Teacher,
+    store: Path | None = None,
+    batch: int = 256,
+    source: SkillSource = "teacher",
 ) -> RequiredSkills:
-    """The skills that each problem needs, in the teacher's words.
+    """The skills that each problem needs, in the words of the source: the teacher, the dataset's own annotations, or
+    both (annotations first, the teacher's where they add something).
 
-    Every batch is appended to `store` (JSONL) before the next is asked, under a key of teacher and content;
-    what is there is not asked again, and a last line cut off by a kill is dropped and asked again.
+    Every batch is committed to `store` (a folder, see tools/skills/store.py) before the next is asked, under a key of
+    source and content; what is there is not asked again, so that a pool may be tagged whole, or lazily, candidates
+    first. Raises ValueError for a test problem.
     """
-    keys = {problem.id: _store_key(_not_test(problem), teacher.name) for problem in problems}
-    asked = {problem.id: problem for problem in problems}
-    known = _read_store(store) if store else {}
-    todo = [asked[name] for name, key in keys.items() if key not in known]
-    for start in range(0, len(todo), batch):
-        part = todo[start : start + batch]
+    asked = {problem.id: _not_test(problem) for problem in problems}
+    keys = required_skill_keys(asked.values(), teacher=teacher, source=source)
+    if store is None:
+        found = dict(_ask_in_batches(list(asked.values()), teacher=teacher, batch=batch, source=source))
+        calls = 0 if source == "annotations" else len(asked)
+        canonical = canonical_names(skill for skills in found.values() for skill in skills)
+        return RequiredSkills(found, calls=calls, reused=0, canonical=canonical)
+    with SkillStore(store, writable=True) as opened:
+        there = opened.find(list(keys.values()))
+        todo = [problem for problem, row in zip(asked.values(), there, strict=True) if row < 0]
+        for start in range(0, len(todo), batch):
+            part = todo[start : start + batch]
+            replies = dict(_ask_in_batches(part, teacher=teacher, batch=batch, source=source))
+            opened.add([keys[p.id] for p in part], [replies[p.id] for p in part])
+        rows = opened.read(opened.find(list(keys.values())))
+        texts, ids, ends = opened.texts, rows.ids.tolist(), rows.offsets.tolist()
+        by_problem = {p: tuple(texts[i] for i in ids[ends[n] : ends[n + 1]]) for n, p in enumerate(keys)}
+        canonical = {texts[i]: texts[opened.canonical[i]] for i in sorted(set(ids))}
+    calls = 0 if source == "annotations" else len(todo)
+    return RequiredSkills(by_problem, calls=calls, reused=len(keys) - len(todo), canonical=canonical)
+
+
+def required_skill_keys(problems: Iterable[Problem], *, teacher: Teacher, source: SkillSource) -> dict[str, int]:
+    """Problem id -> its key in a store: equal for equal content asked of the same source."""
+    name = {"teacher": teacher.name, "annotations": "annotations", "both": f"{teacher.name}+annotations"}[source]
+    return {problem.id: key_number(_store_key(problem, name)) for problem in problems}
+
+
+def _ask_in_batches(
+    problems: Sequence[Problem], *, teacher: Teacher, batch: int, source: SkillSource
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for start in range(0, len(problems), batch):
+        part = problems[start : start + batch]
+        if source == "annotations":
+            yield from ((problem.id, problem.skills) for problem in part)
+            continue
         replies = teacher.required_skills([RequiredSkillsRequest(problem=problem) for problem in part])
-        found = {keys[p.id]: r.skills for p, r in zip(part, replies, strict=True)}
-        known.update(found)
-        if store:
-            rows = [
-                {"key": keys[p.id], "problem": p.id, "teacher": teacher.name, "skills": found[keys[p.id]]} for p in part
-            ]
-            _append(store, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-    by_problem = {name: known[key] for name, key in keys.items()}
-    return RequiredSkills(by_problem, calls=len(todo), reused=len(keys) - len(todo))
+        for problem, reply in zip(part, replies, strict=True):
+            labels = problem.skills if source == "both" else ()
+            yield problem.id, tuple(dict.fromkeys((*labels, *reply.skills))) if labels else reply.skills
 
 
 def _not_test(problem: Problem) -> Problem:
@@ -110,92 +144,3 @@ def _store_key(problem: Problem, teacher: str) -> str:
     pictures = [image.sha256 for image in problem.images]
     content = [problem.question, problem.choices, problem.target, problem.rationale, problem.skills]
     return digest("required skills", teacher, problem.id, pictures, content)
-
-
-def _read_store(store: Path) -> dict[str, tuple[str, ...]]:
-    """Cuts off an unfinished last line; raises OperatorError for a broken line before it."""
-    if not store.exists():
-        return {}
-    data = store.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        os.truncate(store, len(whole))
-    known: dict[str, tuple[str, ...]] = {}
-    for row, line in enumerate(whole.split(b"\n"), start=1):
-        if line:
-            try:
-                entry = json.loads(line)
-                known[entry["key"]] = tuple(entry["skills"])
-            except (ValueError, KeyError, TypeError) as error:
-                remedy = "delete the line; its samples are tagged again"
-                raise OperatorError("broken line of stored skills", where=f"{store}:{row}", remedy=remedy) from error
-    return known
-
-
-def _append(store: Path, text: str) -> None:
-    store.parent.mkdir(parents=True, exist_ok=True)
-    with store.open("a", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-_FILLER = frozenset(
-    re.findall(
-        r"\w+",
-        """a an the of in on at to for and or by with from its their is are be being as this that which what
-        ability able skill skills identify identifying recognize recognizing recognise recognising determine
-        determining understand understanding knowledge know knowing correctly accurately""",
-    )
-)
-_SPELLING = {"colour": "color", "grey": "gray", "centre": "center", "neighbour": "neighbor"}
-_ENDINGS = ("ations", "ation", "ings", "ing", "ies", "es", "ed", "s", "e", "y")
-_OPPOSING = frozenset(("not", "no", "non", "without", "un", "in", "dis", "except"))
-
-
-def canonical_names(wordings: Iterable[str], *, known: Sequence[str] = ()) -> dict[str, str]:
-    """wording -> canonical wording, for every one of `wordings`; the order of `wordings` does not matter.
-
-    Conservative, since a wrong merge hides a skill: two wordings are one skill when the stems of their
-    content words are the same set, or when one set holds the other and at least four fifths of its words,
-    and the words more are no negation. So "left of" and "right of" stay apart at any length. A wording
-    joins the first leader that fits; leaders are `known` in the given order, then the more frequent, the
-    shorter, the first by alphabet.
-    """
-    counts = Counter(wordings)
-    ranked = sorted(counts, key=lambda w: (-counts[w], len(w), w))
-    leaders: list[tuple[str, frozenset[str]]] = []
-    exact: dict[frozenset[str], str] = {}
-    names: dict[str, str] = {}
-    for wording in [*known, *ranked]:
-        stems = skill_stems(wording)
-        leader = exact.get(stems) or next((name for name, other in leaders if _same_skill(stems, other)), None)
-        if leader is None:
-            leader = wording
-            leaders.append((wording, stems))
-        exact.setdefault(stems, leader)
-        if wording in counts:
-            names.setdefault(wording, leader)
-    return names
-
-
-def skill_stems(wording: str) -> frozenset[str]:
-    """Stems of the content words; of all words where nothing else is left."""
-    words = re.findall(r"\w+", wording.casefold())
-    content = [w for w in words if w not in _FILLER] or words
-    return frozenset(_stem(w) for w in content)
-
-
-def _stem(word: str) -> str:
-    for british, american in _SPELLING.items():
-        word = word.replace(british, american)
-    for ending in _ENDINGS:
-        if word.endswith(ending) and len(word) - len(ending) >= 3:
-            stem = word[: -len(ending)]
-            return stem[:-1] if len(stem) > 3 and stem[-1] == stem[-2] and stem[-1] not in "lsz" else stem
-    return word
-
-
-def _same_skill(one: frozenset[str], other: frozenset[str]) -> bool:
-    small, large = sorted((one, other), key=len)
-    return small <= large and len(small) >= 0.8 * len(large) and not (large - small) & _OPPOSING

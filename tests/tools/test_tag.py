@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tools.errors import OperatorError
 from tools.records import Attempt, Mistake, Problem
 from tools.tag import canonical_names, tag_missing_skills, tag_required_skills
 from tools.teacher.annotations import AnnotationsTeacher
@@ -121,7 +120,7 @@ POOL = [problem(f"p{i}", f"skill {i}", split="pool") for i in range(10)]
 
 
 def test_a_second_call_asks_nothing(tmp_path: Path) -> None:
-    store = tmp_path / "deep/required.jsonl"
+    store = tmp_path / "deep" / "required"
     first = tag_required_skills(POOL, teacher=LabelTeacher(), store=store, batch=3)
     assert (first.calls, first.reused) == (10, 0)
     second = tag_required_skills(POOL, teacher=LabelTeacher(limit=0), store=store)
@@ -131,33 +130,75 @@ def test_a_second_call_asks_nothing(tmp_path: Path) -> None:
 
 
 def test_another_teacher_or_another_question_is_asked_anew(tmp_path: Path) -> None:
-    store = tmp_path / "required.jsonl"
+    store = tmp_path / "required"
     tag_required_skills(POOL, teacher=LabelTeacher(), store=store)
     assert tag_required_skills(POOL, teacher=LabelTeacher(name="other"), store=store).calls == 10
     changed = [*POOL[:9], POOL[9].model_copy(update={"question": "new?"})]
     assert tag_required_skills(changed, teacher=LabelTeacher(), store=store).calls == 1
 
 
-@pytest.mark.parametrize("cut", [0, 1, 20])
-def test_a_killed_run_asks_only_for_the_rest(tmp_path: Path, cut: int) -> None:
-    store = tmp_path / "required.jsonl"
+@pytest.mark.parametrize("torn", ["texts.jsonl", "ids.bin", "rows.bin", "commits.bin"])
+@pytest.mark.parametrize("cut", [0, 1, 8])
+def test_a_killed_run_asks_only_for_the_rest(tmp_path: Path, torn: str, cut: int) -> None:
+    store = tmp_path / "required"
     with pytest.raises(KeyboardInterrupt):
         tag_required_skills(POOL, teacher=LabelTeacher(limit=7), store=store, batch=3)
-    data = store.read_bytes()
-    store.write_bytes(data[: len(data) - cut])
+    file = store / torn
+    file.write_bytes(file.read_bytes()[: file.stat().st_size - cut])
     teacher = LabelTeacher()
     result = tag_required_skills(POOL, teacher=teacher, store=store, batch=3)
-    assert teacher.required == [f"p{i}" for i in range(6 if cut == 0 else 5, 10)]
+    assert teacher.required == [f"p{i}" for i in range(3 if cut else 6, 10)]
     assert result.by_problem == {p.id: p.skills for p in POOL}
-    assert store.read_bytes().count(b"\n") == 10
     assert tag_required_skills(POOL, teacher=LabelTeacher(limit=0), store=store).calls == 0
 
 
-def test_a_broken_line_inside_the_store_is_named(tmp_path: Path) -> None:
-    store = tmp_path / "required.jsonl"
-    store.write_text('{"key": "a", "skills": []}\n{"key": \n{"key": "b", "skills": []}\n')
-    with pytest.raises(OperatorError, match=r"required.jsonl:2: broken line"):
-        tag_required_skills(POOL, teacher=LabelTeacher(), store=store)
+def test_what_a_kill_left_behind_the_last_commit_is_cut_off(tmp_path: Path) -> None:
+    store = tmp_path / "required"
+    tag_required_skills(POOL[:4], teacher=LabelTeacher(), store=store)
+    for name, rubbish in (("texts.jsonl", b'{"text": "hal'), ("ids.bin", b"abcde"), ("rows.bin", b"\0" * 40)):
+        with (store / name).open("ab") as file:
+            file.write(rubbish)
+    result = tag_required_skills(POOL, teacher=LabelTeacher(limit=6), store=store)
+    assert (result.calls, result.reused) == (6, 4)
+    assert result.by_problem == {p.id: p.skills for p in POOL}
+
+
+def test_candidates_alone_are_tagged_when_they_are_all_that_is_asked_for(tmp_path: Path) -> None:
+    store, teacher = tmp_path / "required", LabelTeacher()
+    assert set(tag_required_skills(POOL[4:6], teacher=teacher, store=store).by_problem) == {"p4", "p5"}
+    assert tag_required_skills(POOL[3:6], teacher=teacher, store=store).calls == 1
+    assert teacher.required == ["p4", "p5", "p3"]
+
+
+class EchoTeacher(LabelTeacher):
+    """Says one skill of its own for every sample."""
+
+    def required_skills(self, requests: Sequence[RequiredSkillsRequest]) -> list[SkillReply]:
+        super().required_skills(requests)
+        return [SkillReply(skills=("skill 1", "look closely")) for _ in requests]
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_sources_are_the_teacher_the_annotations_or_both(tmp_path: Path, stored: bool) -> None:
+    store = tmp_path / "required" if stored else None
+    labels = tag_required_skills(POOL, teacher=EchoTeacher(limit=0), store=store, source="annotations")
+    assert (labels.calls, labels.by_problem["p1"]) == (0, ("skill 1",))
+    both = tag_required_skills(POOL, teacher=EchoTeacher(), store=store, source="both")
+    assert both.calls == 10
+    assert both.by_problem["p1"] == ("skill 1", "look closely")
+    assert both.by_problem["p2"] == ("skill 2", "skill 1", "look closely")
+    teacher = tag_required_skills(POOL, teacher=EchoTeacher(), store=store)
+    assert teacher.by_problem["p2"] == ("skill 1", "look closely")
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_the_original_wording_is_kept_beside_the_canonical_one(tmp_path: Path, stored: bool) -> None:
+    pool = [problem("a", "count circles", split="pool"), problem("b", "Counting the circles", split="pool")]
+    store = tmp_path / "required" if stored else None
+    for _ in range(2):
+        found = tag_required_skills(pool, teacher=LabelTeacher(), store=store)
+        assert found.by_problem == {"a": ("count circles",), "b": ("Counting the circles",)}
+        assert found.canonical == {"count circles": "count circles", "Counting the circles": "count circles"}
 
 
 SAME = [

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.data.firewall import FirewallOptions, Overlap, check_firewall, find_overlaps, perceptual_hash
+from tools.data.firewall import FirewallOptions, Overlap, check_firewall, find_overlaps
+from tools.data.firewall.pictures import perceptual_hash
 from tools.errors import OperatorError
 from tools.records import ImageRef, Problem
+
+BYTES = FirewallOptions(perceptual=False)
 
 
 def problem(name: str, *, sha: str = "", path: str = "x.png", **changes: Any) -> Problem:
@@ -26,13 +29,14 @@ def problem(name: str, *, sha: str = "", path: str = "x.png", **changes: Any) ->
 
 
 def kinds(pool: list[Problem], other: Problem, **options: Any) -> list[str]:
+    options = {"perceptual": False, **options}
     found = find_overlaps(pool, against={"test": [other]}, options=FirewallOptions(**options))
     return [f"{o.pool}:{o.kind}" for o in found]
 
 
 def test_different_problems_pass() -> None:
     pool = [problem("p1", sha="1"), problem("p2")]
-    result = check_firewall(pool, against={"gate": [problem("g1", sha="9")], "test": []})
+    result = check_firewall(pool, against={"gate": [problem("g1", sha="9")], "test": []}, options=BYTES)
     assert result.kept == pool
     assert result.overlaps == []
 
@@ -75,7 +79,7 @@ def test_stop_names_both_the_kind_and_the_counts() -> None:
     pool = [problem("ok"), problem("a", sha="7"), problem("b", sha="7"), problem("q", question="Question g?")]
     against: Any = {"test": [problem("t", sha="7")], "gate": [problem("g")]}
     with pytest.raises(OperatorError) as caught:
-        check_firewall(pool, against=against)
+        check_firewall(pool, against=against, options=BYTES)
     assert str(caught.value) == (
         "firewall: pool sample 'a' overlaps test problem 't' by image; 3 of 4 samples overlap: "
         "2 by image with test, 1 by question with gate; "
@@ -118,5 +122,5 @@ def test_twenty_thousand_against_sixteen_hundred_takes_about_a_second() -> None:
     pool = [problem(f"p{i}", sha=f"a{i}", metadata={"scene": f"s{i}"}) for i in range(20_000)]
     test = [problem(f"t{i}", sha=f"b{i}", metadata={"scene": f"u{i}"}) for i in range(1_600)]
     start = time.process_time()
-    assert find_overlaps(pool, against={"test": test}) == []
+    assert list(find_overlaps(pool, against={"test": test})) == []
     assert time.process_time() - start < 3

@@ -1,0 +1,143 @@
+"""Copies are found whatever was done to them; siblings that differ in one place are not copies."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tools.data.firewall import FirewallOptions, find_overlaps
+from tools.data.firewall.overlay import UNITS, average_matrix, lay_over
+from tools.data.firewall.pictures import KnownPictures, hash_thumbnails, read_thumbnail
+from tools.errors import OperatorError
+from tools.records import ImageRef, Problem
+
+
+def photograph(seed: int, *, size: tuple[int, int] = (320, 240)) -> Image.Image:
+    """Smooth shapes and fine grain, unlike that of any other seed."""
+    noise = np.random.default_rng(seed)
+    coarse = Image.fromarray(noise.integers(0, 255, (8, 10, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    grain = noise.normal(0, 6, (*size[::-1], 3))
+    return Image.fromarray(np.clip(np.asarray(coarse) + grain, 0, 255).astype(np.uint8))
+
+
+def grid(marked: int) -> Image.Image:
+    """Sixteen equal cells, one of them dark: siblings differ in two cells."""
+    picture = Image.new("RGB", (200, 200), "white")
+    draw = ImageDraw.Draw(picture)
+    for cell in range(16):
+        x, y = 50 * (cell % 4) + 8, 50 * (cell // 4) + 8
+        draw.rectangle((x, y, x + 34, y + 34), fill="navy" if cell == marked else "khaki", outline="black")
+    return picture
+
+
+def save(picture: Image.Image, path: Path, quality: int | None = None) -> str:
+    picture.save(path, format="PNG" if quality is None else "JPEG", **({} if quality is None else {"quality": quality}))
+    return str(path)
+
+
+def problem(name: str, path: str, **metadata: str) -> Problem:
+    image = ImageRef(path=path, sha256=f"sha of {path}")
+    return Problem(id=name, images=(image,), question=f"{name}?", target="x", scoring="exact", metadata=metadata)
+
+
+CHANGES: dict[str, Callable[[Image.Image, Path], str]] = {
+    "quality 50": lambda p, at: save(p, at, 50),
+    "quality 90": lambda p, at: save(p, at, 90),
+    "half": lambda p, at: save(p.resize((p.width // 2, p.height // 2)), at),
+    "three quarters": lambda p, at: save(p.resize((p.width * 3 // 4, p.height * 3 // 4)), at),
+    "one and a half": lambda p, at: save(p.resize((p.width * 3 // 2, p.height * 3 // 2)), at),
+    "left cut": lambda p, at: save(p.crop((p.width // 20, 0, p.width, p.height)), at),
+    "all sides cut": lambda p, at: save(p.crop((16, 12, p.width - 16, p.height - 12)), at),
+    "odd cut": lambda p, at: save(p.crop((5, 9, p.width - 11, p.height - 3)), at, 80),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_copy_is_found_from_either_side(tmp_path: Path, name: str) -> None:
+    originals = [save(photograph(i), tmp_path / f"{i}.png") for i in range(8)]
+    copies = [CHANGES[name](photograph(i), tmp_path / f"copy-{i}.img") for i in range(8)]
+    for known, asked in ((originals, copies), (copies, originals)):
+        looks = list(KnownPictures(known, distance=10).find(asked))
+        assert [(look.row, look.known) for look in looks] == [(i, i) for i in range(8)]
+        assert all(look.score > 0.9 for look in looks)
+
+
+def test_other_photographs_and_other_grids_are_left_alone(tmp_path: Path) -> None:
+    photographs = [save(photograph(i), tmp_path / f"{i}.png") for i in range(30)]
+    assert list(KnownPictures(photographs[:15], distance=10).find(photographs[15:])) == []
+    grids = [save(grid(i), tmp_path / f"grid-{i}.png") for i in range(16)]
+    assert list(KnownPictures(grids[:8], distance=16).find(grids[8:])) == []
+    again = save(grid(3), tmp_path / "again.jpg", 70)
+    assert [look.known for look in KnownPictures(grids[:8], distance=10).find([again])] == [3]
+
+
+def test_one_grey_is_never_compared_and_a_broken_file_is_named(tmp_path: Path) -> None:
+    blank = save(Image.new("RGB", (30, 30), "gray"), tmp_path / "blank.png")
+    assert not hash_thumbnails(read_thumbnail(blank)[None]).any()
+    assert list(KnownPictures([blank], distance=10).find([blank])) == []
+    assert list(KnownPictures([], distance=10).find([blank])) == []
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture")
+    with pytest.raises(OperatorError, match=r"broken\.png: picture is corrupt"):
+        KnownPictures([blank], distance=10).find([str(broken)]).__next__()
+
+
+def test_the_window_is_fitted_to_within_a_hundredth() -> None:
+    outer = photograph(1, size=(400, 400))
+    inner = outer.crop((12, 4, 396, 388))
+    pixels = [np.asarray(p.resize((128, 128), Image.Resampling.BOX)) for p in (outer, inner)]
+    overlay = lay_over(*pixels, start=(0, UNITS, 0, UNITS))
+    assert overlay.same
+    assert np.abs(np.array(overlay.box) - (8, 776, 24, 792)).max() <= 8
+
+
+def test_an_average_over_a_window_is_the_mean_of_what_it_covers() -> None:
+    matrix = average_matrix(0, 400, 2, 8)
+    assert matrix.tolist() == [[0.5, 0.5, 0, 0, 0, 0, 0, 0], [0, 0, 0.5, 0.5, 0, 0, 0, 0]]
+    assert np.allclose(average_matrix(30, 770, 7, 128).sum(axis=1), 1)
+
+
+def test_drawn_pictures_are_compared_with_others_alone(tmp_path: Path) -> None:
+    here, there = save(grid(2), tmp_path / "a.png"), save(grid(2), tmp_path / "b.jpg", 90)
+    kinds: list[list[str]] = []
+    for ours, theirs in (({"scene": "1"}, {"scene": "2"}), ({"scene": "1"}, {}), ({}, {"scene": "2"}), ({}, {})):
+        found = find_overlaps([problem("p", here, **ours)], against={"test": [problem("t", there, **theirs)]})
+        kinds.append([overlap.kind for overlap in found])
+    assert kinds == [[], ["perceptual"], ["perceptual"], ["perceptual"]]
+    pair = [problem("p", here, scene="1")], {"test": [problem("t", there, scene="2")]}
+    found = find_overlaps(pair[0], against=pair[1], options=FirewallOptions(drawn=()))  # type: ignore[arg-type]
+    assert [(o.pool, o.other, o.split, o.kind) for o in found] == [("p", "t", "test", "perceptual")]
+
+
+def test_drawn_pictures_are_not_even_read() -> None:
+    pool = [problem("p", "absent.png", scene="1")]
+    assert list(find_overlaps(pool, against={"test": [problem("t", "absent too.png", scene="2")]})) == []
+
+
+def test_blocks_and_repeated_pictures_change_nothing(tmp_path: Path) -> None:
+    original = save(photograph(0), tmp_path / "0.png")
+    copy = save(photograph(0), tmp_path / "0.jpg", 80)
+    other = save(photograph(1), tmp_path / "1.png")
+    pool = [problem(f"p{i}", copy if i % 3 == 0 else other) for i in range(2500)]
+    found = list(find_overlaps(iter(pool), against={"gate": [problem("g", original)]}))
+    assert [o.pool for o in found] == [f"p{i}" for i in range(0, 2500, 3)]
+
+
+@pytest.mark.skipif("ERRATA_DATA" not in os.environ, reason="needs the folder of real data")
+def test_real_pictures_are_found_after_saving_and_cropping(tmp_path: Path) -> None:
+    files = sorted((Path(os.environ["ERRATA_DATA"]) / "scienceqa" / "images").iterdir())
+    chosen = random.Random(21).sample(files, 40)
+    copies = []
+    for i, file in enumerate(chosen):
+        with Image.open(file) as picture:
+            width, height = picture.size
+            cut = picture.convert("RGB").crop((width // 40, height // 40, width - width // 40, height - height // 40))
+        copies.append(save(cut, tmp_path / f"{i}.jpg", 75))
+    found = list(KnownPictures([str(file) for file in chosen], distance=10).find(copies))
+    assert len(found) >= 36
