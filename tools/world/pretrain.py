@@ -1,7 +1,7 @@
 """Train the embedded base student from scratch: `python -m tools.world.pretrain OUT --minutes 75`.
 
 An Idefics3 of about a million parameters (head size 32, 64x64 pictures, one patch a cell, sixteen picture tokens)
-with a word-level vocabulary. It learns to read cells and two rules. For the six skills in `generate.LACKING` it sees the
+with a word-level vocabulary. It learns to read cells and two rules. For the skills in `generate.LACKING` it sees the
 form of the questions, rarely, with the result of the missing rule drawn at random: it knows how such a question is
 answered and what is in the picture, and not the rule. That is what "lacks" means in the embedded world, and the model
 card says so. All its questions come from the pool's side of the split by digest.
