@@ -149,8 +149,10 @@ def _marked(example: Example) -> Example:
 
 
 def _main_reason(decisions: Sequence[Decision]) -> tuple[str, int]:
-    counts = Counter(decision.reason for decision in decisions)
-    return counts.most_common(1)[0][0], len(counts)
+    """The reason of the decision with the most samples, with the skill it is about, and how many reasons there are."""
+    largest = max(decisions, key=lambda d: d.cost.samples)
+    skill = largest.arguments.get("skill")
+    return f"{skill}: {largest.reason}" if skill else largest.reason, len({d.reason for d in decisions})
 
 
 def _tiles(outcome: Outcome) -> list[tuple[str, str, str]]:

@@ -129,7 +129,7 @@ def _decision_table(outcome: Outcome) -> Table:
         ">calls",
         ">samples",
         ">gate",
-        "most frequent reason",
+        "reason of the largest",
     )
     rows = []
     for use in group_decisions(d for d in outcome.decisions if d.tool != "finish_batch"):
