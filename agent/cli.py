@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from agent.index_commands import add_index, run_index
+
 HOUSE = Path(__file__).resolve().parent.parent
 RUNS = HOUSE / "runs"
 SHOW_WHAT = "errors, skills, lessons, decisions, or the id of any record (a beginning is enough)"
@@ -52,9 +54,10 @@ def build_parser() -> Parser:
     show.add_argument("--limit", type=_positive, metavar="N", help="rows to print (all with --json; else 40)")
     run_of(command("compare", "paired difference of two runs on the same questions"), "before", "after")
     _add_eval(command("eval", "evaluate a student on a file of questions"))
+    add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
     command("doctor", "what this machine has, and whether the settings files are sound")
     for name, sub in commands.choices.items():
-        if name not in ("eval", "doctor"):
+        if name not in ("eval", "doctor", "index"):
             sub.add_argument(
                 "--runs-dir",
                 type=Path,
@@ -163,6 +166,8 @@ def _run(parsed: argparse.Namespace) -> int:
         from agent.doctor import run_doctor
 
         return run_doctor(parsed)
+    if parsed.command == "index":
+        return run_index(parsed)
     if parsed.command == "eval":
         from agent.evaluation import run_eval
 

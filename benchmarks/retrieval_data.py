@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +35,7 @@ def make_corpus(samples: int, *, skills: int, queries: int = 350, seed: int = 0)
     drawn = rng.permutation(skills)[drawn]
     starts = np.concatenate([[0], np.cumsum(counts)]).tolist()
     flat = [texts[i] for i in drawn.tolist()]
-    listed = [flat[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+    listed = [flat[a:b] for a, b in pairwise(starts)]
     chosen = rng.choice(np.unique(drawn), size=queries, replace=False).tolist()
     asked = []
     for number, skill in enumerate(chosen):

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +30,7 @@ from tools.records import Record
 from tools.retrieve.lexical import SkillIndex
 from tools.retrieve.segment import Postings, Runs, Sample, Segment, Texts, make_segment
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
 
 
@@ -97,19 +97,34 @@ def read_manifest(folder: Path) -> Manifest | None:
         ) from error
 
 
-def build_index(folder: Path, samples: Iterable[Sample], *, manifest: Manifest) -> Manifest:
-    """Write an index of `samples` in place of what is there; `manifest` is that of the new index without its parts.
+def build_index(
+    folder: Path,
+    samples: Iterable[Sample],
+    *,
+    source: Callable[[], Source],
+    fields: Sequence[str] = (),
+    names: tuple[str, str] = ("", ""),
+) -> Manifest:
+    """Write an index of `samples` in place of what is there.
 
-    Raises OperatorError for an id that comes twice, a folder that cannot be written or is being written.
+    `source` is asked when the samples are read; `names` are the fields that ids and skills were read from. Raises
+    OperatorError for an id that comes twice, a folder that cannot be written or is being written.
     """
     with _writing(folder):
-        part = _write_segment(folder, make_segment(samples, fields=manifest.fields))
-        made = manifest.model_copy(update={"parts": (part,)})
+        segment = make_segment(samples, fields=fields)
+        made = Manifest(
+            format=FORMAT,
+            fields=tuple(fields),
+            id_field=names[0],
+            skills_field=names[1],
+            sources=(source(),),
+            parts=(_write_segment(folder, segment),),
+        )
         _commit(folder, made)
     return made
 
 
-def add_samples(folder: Path, samples: Iterable[Sample], *, source: Source) -> Manifest:
+def add_samples(folder: Path, samples: Iterable[Sample], *, source: Callable[[], Source]) -> Manifest:
     """Add samples to an index; those that are there stay as they are.
 
     Raises OperatorError when there is no index, for an id that is there already, or comes twice.
@@ -125,7 +140,7 @@ def add_samples(folder: Path, samples: Iterable[Sample], *, source: Source) -> M
             parts.pop()
             added = make_segment(chain(segments.pop().samples(), added.samples()), fields=manifest.fields)
         parts.append(_write_segment(folder, added))
-        made = manifest.model_copy(update={"parts": tuple(parts), "sources": (*manifest.sources, source)})
+        made = manifest.model_copy(update={"parts": tuple(parts), "sources": (*manifest.sources, source())})
         _commit(folder, made)
     return made
 
@@ -217,7 +232,7 @@ def _write_segment(folder: Path, segment: Segment) -> Part:
     hashed = hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8"))
     for name, values in sorted(arrays.items()):
         hashed.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        hashed.update(memoryview(np.ascontiguousarray(values)).cast("B") if values.size else b"")
+        hashed.update(values.tobytes())
     name = hashed.hexdigest()[:24]
     place, whole = folder / "segments" / f"{name}.part", folder / "segments" / name
     shutil.rmtree(place, ignore_errors=True)
@@ -235,9 +250,9 @@ def _write_segment(folder: Path, segment: Segment) -> Part:
 
 def _flatten(segment: Segment) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Every array under a name of its own, and what is no array."""
-    texts = {"ids": segment.ids, "skills": segment.skills}
-    runs = {"skills_of": segment.skills_of, "holders": segment.holders, "postings": segment.postings}
-    arrays = {f"{name}.{field}": values for name, kept in {**texts, **runs}.items() for field, values in kept._asdict().items()}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in ("ids", "skills", "skills_of", "holders", "postings"):
+        arrays |= {f"{name}.{field}": values for field, values in getattr(segment, name)._asdict().items()}
     arrays |= {name: getattr(segment, name) for name in ("times", "lengths", "most", "least")}
     arrays["words"] = np.frombuffer("\n".join(segment.words).encode("utf-8"), dtype=np.uint8)
     arrays |= {f"field.{number}": codes for number, (_, codes) in enumerate(segment.fields.values())}
@@ -250,7 +265,8 @@ def _read_segment(folder: Path, part: Part, fields: Sequence[str]) -> Segment:
 
     def load(name: str) -> NDArray[Any]:
         path = place / f"{name}.npy"
-        return np.load(path, mmap_mode="r").view(np.ndarray) if path.stat().st_size > 4096 else np.load(path)
+        loaded: NDArray[Any] = np.load(path, mmap_mode="r" if path.stat().st_size > 4096 else None)
+        return loaded.view(np.ndarray)
 
     try:
         about: Mapping[str, Any] = json.loads((place / "about.json").read_text(encoding="utf-8"))

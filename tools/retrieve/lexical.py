@@ -113,6 +113,11 @@ class SkillIndex:
             counts.update(dict(zip(segment.skills.all(), sizes, strict=True)))
         return {skill: counts[skill] for skill in sorted(counts) if split_words(skill)}
 
+    def count_samples(self, skill: str) -> int:
+        """How many samples list a skill in just these words."""
+        rows = [(segment, segment.skills.find(skill)) for segment in self.segments]
+        return sum(len(np.unique(segment.samples_of.of(row))) for segment, row in rows if row is not None)
+
     def list_samples(self, skill: str, *, where: Where | None = None) -> list[str]:
         """The samples that list a skill in just these words and fit `where`, by id."""
         found: list[str] = []
@@ -148,4 +153,3 @@ def top_hits(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> list[Hi
     positive = np.flatnonzero(rounded > 0)
     best = positive[np.argsort(-rounded[positive], kind="stable")[: max(0, k)]]
     return [Hit(ids[i], float(rounded[i])) for i in best]
-

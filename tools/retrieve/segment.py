@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from operator import lt
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ class Texts(NamedTuple):
 
     def take(self, rows: Ints) -> list[str]:
         """The texts of these rows, in their order."""
-        view = memoryview(self.text)
+        view = self.text.data
         pairs = zip(self.starts[rows].tolist(), self.starts[rows + 1].tolist(), strict=True)
         return [str(view[start:stop], "utf-8") for start, stop in pairs]
 
@@ -57,7 +58,7 @@ class Texts(NamedTuple):
 
     def find(self, text: str) -> int | None:
         """The row of a text; the texts must be sorted."""
-        wanted, view = text.encode("utf-8"), memoryview(self.text)
+        wanted, view = text.encode("utf-8"), self.text.data
         low, high = 0, len(self)
         while low < high:
             middle = (low + high) // 2
@@ -186,7 +187,7 @@ def make_segment(samples: Iterable[Sample], *, fields: Sequence[str] = ()) -> Se
         ids, columns = [ids[i] for i in order.tolist()], [codes[order] for codes in columns]
     ranked = sorted(listed.skills)
     rank = np.empty(len(ranked), dtype=np.int32)
-    rank[np.fromiter(map(listed.skills.__getitem__, ranked), dtype=np.int64, count=len(ranked))] = np.arange(len(ranked))
+    rank[[listed.skills[skill] for skill in ranked]] = np.arange(len(ranked))
     skills_of = Runs(skills_of.starts, rank[skills_of.items])
     values = {name: (list(v), codes) for name, v, codes in zip(fields, listed.values, columns, strict=True)}
     return _count_words(_pack_texts(ids), ranked, skills_of=skills_of, fields=values)
@@ -226,7 +227,7 @@ def _order_of(ids: Sequence[str]) -> Ints | None:
     if all(map(lt, ids, ids[1:])):
         return None
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    for one, other in zip(order, order[1:], strict=False):
+    for one, other in pairwise(order):
         if ids[one] == ids[other]:
             remedy = "give every sample an id of its own"
             where = f"samples {min(one, other) + 1} and {max(one, other) + 1}"
