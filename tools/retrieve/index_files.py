@@ -32,6 +32,7 @@ from tools.retrieve.segment import Postings, Runs, Sample, Segment, Texts, make_
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
+ARRAYS = ("by_id", "ranks", "times", "heavy_times", "lengths", "most")
 
 
 class Source(Record):
@@ -189,7 +190,7 @@ def disk_bytes(folder: Path) -> int:
 
 def _refuse_known(added: Segment, segments: Sequence[Segment]) -> None:
     for name in added.ids.all():
-        if any(segment.ids.find(name) is not None for segment in segments):
+        if any(segment.find(name) is not None for segment in segments):
             remedy = "leave it out: an addition changes nothing that is there; or build the index anew"
             raise OperatorError("the sample is in the index already", where="id", value=name, remedy=remedy)
 
@@ -251,9 +252,9 @@ def _write_segment(folder: Path, segment: Segment) -> Part:
 def _flatten(segment: Segment) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Every array under a name of its own, and what is no array."""
     arrays: dict[str, NDArray[Any]] = {}
-    for name in ("ids", "skills", "skills_of", "holders", "postings"):
+    for name in ("ids", "skills", "skills_of", "holders", "light", "heavy"):
         arrays |= {f"{name}.{field}": values for field, values in getattr(segment, name)._asdict().items()}
-    arrays |= {name: getattr(segment, name) for name in ("times", "lengths", "most", "least")}
+    arrays |= {name: getattr(segment, name) for name in ARRAYS}
     arrays["words"] = np.frombuffer("\n".join(segment.words).encode("utf-8"), dtype=np.uint8)
     arrays |= {f"field.{number}": codes for number, (_, codes) in enumerate(segment.fields.values())}
     values = [list(distinct) for distinct, _ in segment.fields.values()]
@@ -277,11 +278,9 @@ def _read_segment(folder: Path, part: Part, fields: Sequence[str]) -> Segment:
             words={word: row for row, word in enumerate(words.split("\n"))} if words else {},
             skills_of=Runs(*(load(f"skills_of.{field}") for field in Runs._fields)),
             holders=Runs(*(load(f"holders.{field}") for field in Runs._fields)),
-            times=load("times"),
-            postings=Postings(*(load(f"postings.{field}") for field in Postings._fields)),
-            lengths=load("lengths"),
-            most=load("most"),
-            least=load("least"),
+            **{name: load(name) for name in ARRAYS},
+            light=Postings(*(load(f"light.{field}") for field in Postings._fields)),
+            heavy=Postings(*(load(f"heavy.{field}") for field in Postings._fields)),
             fields={name: (about["values"][n], load(f"field.{n}")) for n, name in enumerate(fields)},
             total=about["total"],
             longest=about["longest"],

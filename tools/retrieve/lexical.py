@@ -99,7 +99,7 @@ class SkillIndex:
 
     def holds(self, sample_id: str) -> bool:
         """Whether there is such a sample."""
-        return any(segment.ids.find(sample_id) is not None for segment in self.segments)
+        return any(segment.find(sample_id) is not None for segment in self.segments)
 
     def count_skills(self) -> dict[str, int]:
         """Distinct skills that hold a word, in order of text, and how many samples list them."""
@@ -130,7 +130,7 @@ class SkillIndex:
 
     def _locate(self, sample_id: str) -> tuple[Segment, int]:
         for segment in self.segments:
-            row = segment.ids.find(sample_id)
+            row = segment.find(sample_id)
             if row is not None:
                 return segment, row
         raise KeyError(sample_id)

@@ -5,8 +5,9 @@ and the classic factor k1 + 1. Counts and idf are over all segments of an index,
 segments answers as one. Scores are float64 and rounded to 9 decimals, so that equal documents tie whatever the
 order of summation.
 
-Few samples are scored: words are taken by their greatest possible weight, and when the k-th best sample scores more
-than the remaining words could give together, samples that hold only these are out (MaxScore; Turtle and Flood 1995).
+Few samples are scored: as soon as the k-th best sample scores more than what samples of some kind could score at most,
+these are out, unseen (MaxScore; Turtle and Flood 1995). Samples lie in order of length, so that what is left of a
+word's samples is the beginning of its list.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ K1 = 1.5
 B = 0.75
 DECIMALS = 9
 NEXT = 4
-"""So many of the words that follow are looked at before a sample is scored."""
+"""So many of the parts that follow are looked at before a sample is scored."""
 COMMON = 6
-"""Words that one in so many samples holds are not looked at: they tell little, and marking them takes time."""
+"""Parts that one in so many samples is in are not looked at: they tell little, and marking them takes time."""
 
 Scores = NDArray[np.float64]
 
@@ -57,7 +58,7 @@ class Match(NamedTuple):
 
 
 class Best(NamedTuple):
-    """Samples of one segment by score descending, then row ascending (which is id ascending)."""
+    """Samples of one segment by score descending, then id ascending."""
 
     rows: Ints
     scores: Scores
@@ -66,11 +67,22 @@ class Best(NamedTuple):
 
 
 class Word(NamedTuple):
-    """A term as one segment knows it: the row of the word, and how often one sample holds it at most."""
+    """A term as one segment knows it: the row of the word, and what it adds to samples of each length."""
 
     weight: float
     row: int
-    most: int
+    light: Scores
+    """float64[longest + 1]: in a sample that holds it once."""
+    heavy: Scores
+    """float64[longest + 1]: at most."""
+
+
+class Part(NamedTuple):
+    """The samples that hold a word (by its place in the query) once, or more than once."""
+
+    size: int
+    word: int
+    heavy: bool
 
 
 def weigh_words(query: str, *, segments: Sequence[Segment]) -> list[Term]:
@@ -97,104 +109,148 @@ class Searcher:
         self.segment = segment
         self.norms = K1 * (1 - B + B * np.arange(segment.longest + 1) / mean)
         self.bits = next(bits for bits in (8, 16, 32) if segment.longest < 1 << bits)
+        self.ends = np.searchsorted(segment.lengths, np.arange(segment.longest + 1), side="right")
 
     def find_best(
         self, terms: Sequence[Term], k: int, *, floor: float = 0.0, allowed: NDArray[np.bool_] | None = None
     ) -> Best:
         """The k best samples above 0 and not below `floor`, of those that are `allowed` (bool[samples])."""
-        segment = self.segment
-        rows = [(term.weight, segment.words[term.word]) for term in terms if term.word in segment.words]
-        words = [Word(weight, row, int(segment.most[row])) for weight, row in rows]
-        words.sort(key=lambda word: (-self.bound(word), word.row))
+        rows = [(term.weight, self.segment.words[term.word]) for term in terms if term.word in self.segment.words]
+        words = [
+            Word(weight, row, weight / (1 + self.norms), weight * most / (most + self.norms))
+            for weight, row in rows
+            for most in [float(self.segment.most[row])]
+        ]
         search = _Search(self, words, k=k, floor=floor, allowed=allowed)
-        for first in range(len(words) if k > 0 else 0):
-            if _round_up(sum(map(self.bound, words[first:]))) < search.best.floor:
-                break
-            search.take_in(first)
-        return search.best
-
-    def bound(self, word: Word) -> float:
-        """What the word can add to a sample of this segment at most."""
-        return word.weight * word.most / (word.most + float(self.norms[self.segment.least[word.row]]))
+        return search.run() if k > 0 else search.best
 
 
 class _Search:
-    """One query on its way through the words of one segment; `best` is what it found so far."""
+    """One query on its way through the samples of one segment; `best` is what it found so far.
+
+    Parts are taken from the smallest to the largest. A sample is scored with the first part that holds it; so what
+    it can score at most is what this part's word adds, and what the parts that come later can add, at its length.
+    """
 
     def __init__(
         self, searcher: Searcher, words: Sequence[Word], *, k: int, floor: float, allowed: NDArray[np.bool_] | None
     ) -> None:
         self.best = Best(np.zeros(0, np.int32), np.zeros(0), floor)
         self._segment, self._norms, self._bits = searcher.segment, searcher.norms, searcher.bits
+        self._ends = searcher.ends
         self._words, self._k, self._allowed = words, k, allowed
+        parts = [
+            Part(postings.size(word.row), number, heavy)
+            for number, word in enumerate(words)
+            for heavy, postings in ((False, self._segment.light), (True, self._segment.heavy))
+        ]
+        self._parts = sorted(part for part in parts if part.size)
+        self._marked = [
+            place < 16 and part.size * COMMON <= len(self._segment) for place, part in enumerate(self._parts)
+        ]
 
-    def take_in(self, first: int) -> None:
-        """Score the samples that hold word `first` and none before it, as far as they can be among the best.
+    def run(self) -> Best:
+        """Take in every part that can still matter."""
+        for place in range(len(self._parts)):
+            self._take_in(place)
+        return self.best
 
-        Those that could score most come first, in growing batches; the others drop out as the floor rises. Samples
-        of one kind have one bound.
+    def _take_in(self, place: int) -> None:
+        """Score the samples that this part is the first to hold, as far as they can be among the best.
+
+        Those that could score most come first, in growing batches; the others drop out as the floor rises.
         """
-        rows, times = self._segment.postings.of(self._words[first].row)
+        part = self._parts[place]
+        able = np.count_nonzero(_round_up(self._own(part) + self._rest(place)) >= self.best.floor)
+        if not able:
+            return
+        rows = self._rows(part, limit=int(self._ends[able - 1]))
+        times = self._times(part, len(rows))
         if self._allowed is not None:
             fit = self._allowed[rows]
-            rows, times = rows[fit], times[fit]
+            rows, times = rows[fit], None if times is None else times[fit]
+        if len(rows) <= 4 * self._k:
+            self._score(rows, place=place)
+        else:
+            kinds, bounds = self._find_kinds(rows, times, place=place), self._find_bounds(place)
+            self._score_in_batches(rows, kinds, bounds, place=place)
+
+    def _score_in_batches(self, rows: Ints, kinds: Ints, bounds: Scores, *, place: int) -> None:
+        """`bounds` by kind."""
         batch = 4 * self._k
-        if len(rows) <= batch:
-            self._score(rows, first=first)
-            return
-        kinds, bounds = self._find_kinds(rows, times, first=first), self._find_bounds(first)
         while len(rows):
-            keep = (bounds >= self.best.floor)[kinds]
+            able = bounds >= self.best.floor
+            if not able.all():
+                keep = able[kinds]
+                rows, kinds = rows[keep], kinds[keep]
             if len(self.best.rows) == self._k and self.best.floor == self.best.scores[-1]:
-                keep &= (rows < self.best.rows[-1]) | (bounds > self.best.floor)[kinds]
-            rows, kinds = rows[keep], kinds[keep]
+                worst = self._segment.ranks[self.best.rows[-1]]
+                keep = (bounds > self.best.floor)[kinds]
+                if not keep.all():
+                    keep |= self._segment.ranks[rows] < worst
+                    rows, kinds = rows[keep], kinds[keep]
             chosen = np.ones(len(rows), dtype=bool)
             if len(rows) > batch:
                 order = np.argsort(-bounds, kind="stable")
                 reached = np.cumsum(np.bincount(kinds, minlength=len(bounds))[order])
                 chosen = (bounds >= bounds[order[np.searchsorted(reached, batch)]])[kinds]
                 chosen[np.flatnonzero(chosen)[batch:]] = False
-            self._score(rows[chosen], first=first)
+            self._score(rows[chosen], place=place)
             rows, kinds = rows[~chosen], kinds[~chosen]
             batch *= 4
 
+    def _rows(self, part: Part, *, limit: int) -> Ints:
+        postings = self._segment.heavy if part.heavy else self._segment.light
+        return postings.below(self._words[part.word].row, limit)
+
+    def _times(self, part: Part, count: int) -> Ints | None:
+        """How often the first rows of a part hold its word; None for once."""
+        if not part.heavy:
+            return None
+        start = self._segment.heavy.starts[self._words[part.word].row]
+        return self._segment.heavy_times[start : start + count]
+
+    def _own(self, part: Part) -> Scores:
+        return self._words[part.word].heavy if part.heavy else self._words[part.word].light
+
+    def _rest(self, place: int) -> Scores:
+        """float64[longest + 1]: what the words of later parts can add, that of this part left out."""
+        bound: Scores = np.zeros(len(self._norms))
+        for number in {part.word for part in self._parts[place + 1 :]} - {self._parts[place].word}:
+            bound += max((self._own(p) for p in self._parts[place + 1 :] if p.word == number), key=lambda own: own[0])
+        return bound
+
     @cached_property
-    def _marks(self) -> NDArray[np.uint8]:
-        """By sample: one bit for each of the first eight words that it holds, those in very many samples left out."""
-        marks = np.zeros(len(self._segment), dtype=np.uint8)
-        for number in filter(self._is_marked, range(len(self._words))):
-            rows, _ = self._segment.postings.of(self._words[number].row)
-            marks[rows] |= np.uint8(1 << number)
+    def _marks(self) -> NDArray[np.uint16]:
+        """By sample: one bit for each of the first 16 parts that hold it, very large ones left out."""
+        marks = np.zeros(len(self._segment), dtype=np.uint16)
+        for place in np.flatnonzero(self._marked).tolist():
+            marks[self._rows(self._parts[place], limit=len(self._segment))] |= np.uint16(1 << place)
         return marks
 
-    def _is_marked(self, number: int) -> bool:
-        starts, row = self._segment.postings.starts, self._words[number].row
-        return number < 8 and int(starts[row + 1] - starts[row]) * COMMON <= len(self._segment)
-
-    def _find_kinds(self, rows: Ints, times: Ints, *, first: int) -> Ints:
-        """By sample: which of the next words it holds, how often this word (3 is 3 or more), and its length."""
-        bits = np.arange(256)
-        codes = np.where(bits & ((1 << first) - 1), 1 << NEXT, (bits >> (first + 1)) & ((1 << NEXT) - 1))
-        kinds = codes.astype(np.int32)[self._marks[rows]]
-        kinds *= 4
-        kinds += np.minimum(times, 3)
-        kinds *= len(self._norms)
+    def _find_kinds(self, rows: Ints, times: Ints | None, *, place: int) -> Ints:
+        """By sample: which of the next parts hold it, whether it holds this word more than twice, and its length."""
+        kinds = ((self._marks[rows] >> np.uint16(min(place + 1, 15))) & np.uint16((1 << NEXT) - 1)).astype(np.int32)
+        kinds *= 2 * len(self._norms)
+        if times is not None:
+            kinds += (times > 2) * np.int32(len(self._norms))
         kinds += self._segment.lengths[rows]
         return kinds
 
-    def _find_bounds(self, first: int) -> Scores:
-        """By kind: what its samples can score at most; below 0 for those that hold a word before `first`."""
-        own, width = self._words[first], len(self._norms)
-        times = np.array([0, 1, 2, own.most])[:, None]
-        bounds: Scores = np.zeros(((1 << NEXT) + 1, 4, width)) + own.weight * times / (times + self._norms)
-        codes = np.arange((1 << NEXT) + 1)[:, None, None]
-        for place, word in enumerate(self._words[first + 1 :]):
-            most = word.weight * word.most / (word.most + self._norms)
-            known = place < NEXT and self._is_marked(first + 1 + place)
-            bounds += most * (codes >> place & 1) if known else most
-        bounds = _round_up(bounds)
-        bounds[-1] = -1
-        return bounds.ravel()
+    def _find_bounds(self, place: int) -> Scores:
+        """By kind: what its samples can score at most."""
+        own = self._words[self._parts[place].word]
+        first = own.weight * 2 / (2 + self._norms) if self._parts[place].heavy else own.light
+        codes = np.arange(1 << NEXT)[:, None]
+        rest: dict[int, Scores] = {}
+        for later in range(place + 1, len(self._parts)):
+            part = self._parts[later]
+            if part.word != self._parts[place].word:
+                known = later <= place + NEXT and self._marked[later]
+                adds = self._own(part) * (codes >> (later - place - 1) & 1 if known else np.ones_like(codes))
+                rest[part.word] = np.maximum(rest.get(part.word, 0.0), adds)
+        others = sum(rest.values(), np.zeros((1 << NEXT, len(self._norms))))
+        return _round_up(np.stack([first + others, own.heavy + others], axis=1).ravel())
 
     @cached_property
     def _counts(self) -> list[NDArray[np.uint64]]:
@@ -207,8 +263,8 @@ class _Search:
             packed[number // per][segment.holders.of(word.row)] += times.astype(np.uint64) << shift
         return packed
 
-    def _score(self, rows: Ints, *, first: int) -> None:
-        """Keep the best of those that hold none of the words before `first`: they were scored with these."""
+    def _score(self, rows: Ints, *, place: int) -> None:
+        """Keep the best of those that no earlier part holds: the others were scored, or could not be among the best."""
         if not len(rows):
             return
         skills, begins = self._segment.skills_of.join(rows)
@@ -216,31 +272,34 @@ class _Search:
         mask, per = np.uint64((1 << self._bits) - 1), 64 // self._bits
         norms = self._norms[self._segment.lengths[rows]]
         scores, fresh = np.zeros(len(rows)), np.ones(len(rows), dtype=bool)
+        done = {(part.word, part.heavy) for part in self._parts[:place]}
         for number, word in enumerate(self._words):
             times = (packed[number // per] >> np.uint64(number % per * self._bits)) & mask
-            if number < first:
-                fresh &= times == 0
-            else:
-                scores += word.weight * times / (times + norms)
-        self.best = _merge(self.best, (rows[fresh], np.round(scores[fresh], DECIMALS)), k=self._k)
+            scores += word.weight * times / (times + norms)
+            if (number, False) in done:
+                fresh &= times != 1
+            if (number, True) in done:
+                fresh &= times < 2
+        self._keep(rows[fresh], np.round(scores[fresh], DECIMALS))
+
+    def _keep(self, rows: Ints, scores: Scores) -> None:
+        """Put samples among the best, exactly: of equal scores the first ids stay."""
+        enough = scores >= max(self.best.floor, 0.1**DECIMALS)
+        rows = np.concatenate([self.best.rows, rows[enough]])
+        scores = np.concatenate([self.best.scores, scores[enough]])
+        k, floor = self._k, self.best.floor
+        if len(rows) > k:
+            good = scores >= np.partition(scores, len(scores) - k)[-k]
+            rows, scores = rows[good], scores[good]
+        order = np.lexsort((self._segment.ranks[rows], -scores))[:k]
+        if len(order) == k:
+            floor = max(floor, float(scores[order[-1]]))
+        self.best = Best(rows[order], scores[order], floor)
 
 
 def _round_up(bound: Any) -> Any:
     """A bound that no score rounded to `DECIMALS` is above, whatever the order of summation."""
     return np.round(bound + 1e-12, DECIMALS)
-
-
-def _merge(best: Best, found: tuple[Ints, Scores], *, k: int) -> Best:
-    """The k best of both, exactly: of equal scores the lower rows stay."""
-    enough = found[1] >= max(best.floor, 0.1**DECIMALS)
-    rows = np.concatenate([best.rows, found[0][enough]])
-    scores = np.concatenate([best.scores, found[1][enough]])
-    if len(rows) > k:
-        worst = np.partition(scores, len(scores) - k)[-k]
-        rows, scores = rows[scores >= worst], scores[scores >= worst]
-    order = np.lexsort((rows, -scores))[:k]
-    floor = max(best.floor, float(scores[order[-1]])) if len(order) == k else best.floor
-    return Best(rows[order], scores[order], floor)
 
 
 def explain_sample(segment: Segment, row: int, *, terms: Sequence[Term], mean: float) -> list[Match]:

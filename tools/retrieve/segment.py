@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from operator import lt
 from typing import Any, NamedTuple
 
@@ -93,35 +94,46 @@ class Runs(NamedTuple):
 
 
 class Postings(NamedTuple):
-    """By word, the samples that hold it, ascending, and how often; rows of frequent words are stored as gaps."""
+    """By word, the rows of samples, ascending; those of frequent words are stored as gaps."""
 
     starts: Ints
-    """int[words + 1], into `times`."""
-    times: Ints
+    """int[words + 1]: how many rows the words before have."""
     firsts: Ints
-    """int32[words]: the first sample, from which gaps are counted; -1 where rows are stored whole."""
+    """int32[words]: the first row, from which gaps are counted; -1 where rows are stored whole."""
     places: Ints
     """int[words]: where the word's part of `gaps`, or of `rows`, begins."""
     gaps: NDArray[np.uint16]
-    """From the sample before; 0 for the first."""
+    """From the row before; 0 for the first."""
     rows: Ints
 
-    def of(self, word: int) -> tuple[Ints, Ints]:
-        """Samples, int32[n], and how often each holds the word, int[n]."""
-        start, stop = int(self.starts[word]), int(self.starts[word + 1])
-        place, first = int(self.places[word]), int(self.firsts[word])
+    def size(self, word: int) -> int:
+        """How many rows a word has."""
+        return int(self.starts[word + 1] - self.starts[word])
+
+    def below(self, word: int, limit: int) -> Ints:
+        """int32[n]: the word's rows that are below `limit`; what is beyond is not unpacked."""
+        size, place, first = self.size(word), int(self.places[word]), int(self.firsts[word])
         if first < 0:
-            return self.rows[place : place + stop - start], self.times[start:stop]
-        rows = np.cumsum(self.gaps[place : place + stop - start], dtype=np.int32)
-        rows += np.int32(first)
-        return rows, self.times[start:stop]
+            whole = self.rows[place : place + size]
+            return whole[: np.searchsorted(whole, limit)]
+        count = 2048
+        while True:
+            rows = np.cumsum(self.gaps[place : place + min(count, size)], dtype=np.int32)
+            rows += np.int32(first)
+            if count >= size or rows[-1] >= limit:
+                return rows[: np.searchsorted(rows, limit)]
+            count *= 8
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Samples in order of their ids, the skills they list, and the words of these skills."""
+    """Samples by length, then id; the skills they list, and the words of these skills."""
 
     ids: Texts
+    by_id: Ints
+    """int32[samples]: rows in order of id."""
+    ranks: Ints
+    """int32[samples]: the place of each row's id among all ids."""
     skills: Texts
     """Distinct skills in order of text."""
     words: Mapping[str, int]
@@ -132,14 +144,16 @@ class Segment:
     """By word: the skills that hold it."""
     times: Ints
     """Beside the items of `holders`: how often."""
-    postings: Postings
-    """By word: the samples that hold it."""
+    light: Postings
+    """By word: the samples that hold it once."""
+    heavy: Postings
+    """By word: the samples that hold it more than once."""
+    heavy_times: Ints
+    """Beside the rows of `heavy`: how often."""
     lengths: Ints
-    """By sample: words of all its skills."""
+    """By sample: words of all its skills; ascending."""
     most: Ints
     """By word: how often it stands in one sample, at most."""
-    least: Ints
-    """By word: the shortest sample that holds it, in words."""
     fields: Mapping[str, tuple[Sequence[str], Ints]]
     """Metadata: the distinct values of a field, and for each sample the row of its value."""
     total: int
@@ -163,10 +177,19 @@ class Segment:
     def holding(self, word: str) -> int:
         """How many samples hold a word."""
         row = self.words.get(word)
-        return 0 if row is None else int(self.postings.starts[row + 1] - self.postings.starts[row])
+        return 0 if row is None else self.light.size(row) + self.heavy.size(row)
+
+    def find(self, sample_id: str) -> int | None:
+        """The row of a sample."""
+        wanted, view, starts = sample_id.encode("utf-8"), self.ids.text.data, self.ids.starts
+        place = bisect_left(self.by_id, wanted, key=lambda row: bytes(view[starts[row] : starts[row + 1]]))
+        if place == len(self):
+            return None
+        row = int(self.by_id[place])
+        return row if bytes(view[starts[row] : starts[row + 1]]) == wanted else None
 
     def samples(self) -> Iterator[Sample]:
-        """What the segment was made of, in order of id."""
+        """What the segment was made of."""
         names, skills = self.ids.all(), self.skills.all()
         starts, items = self.skills_of.starts.tolist(), self.skills_of.items.tolist()
         columns = [(values, codes.tolist()) for values, codes in self.fields.values()]
@@ -178,19 +201,36 @@ class Segment:
 def make_segment(samples: Iterable[Sample], *, fields: Sequence[str] = ()) -> Segment:
     """Index samples that come in any order. Raises OperatorError for an id that comes twice."""
     listed = _list_samples(samples, fields)
-    order = _order_of(listed.ids)
-    rows = np.frombuffer(listed.counts, dtype=np.int32)
-    skills_of = Runs(_starts(rows), np.frombuffer(listed.codes, dtype=np.int32))
-    ids, columns = listed.ids, [np.frombuffer(codes, dtype=np.int32) for codes in listed.columns]
-    if order is not None:
-        skills_of = Runs(_starts(rows[order]), skills_of.join(order)[0])
-        ids, columns = [ids[i] for i in order.tolist()], [codes[order] for codes in columns]
     ranked = sorted(listed.skills)
     rank = np.empty(len(ranked), dtype=np.int32)
     rank[[listed.skills[skill] for skill in ranked]] = np.arange(len(ranked))
-    skills_of = Runs(skills_of.starts, rank[skills_of.items])
-    values = {name: (list(v), codes) for name, v, codes in zip(fields, listed.values, columns, strict=True)}
-    return _count_words(_pack_texts(ids), ranked, skills_of=skills_of, fields=values)
+    skills_of = Runs(_starts(np.frombuffer(listed.counts, np.int32)), rank[np.frombuffer(listed.codes, np.int32)])
+    sizes = np.array([len(split_words(skill)) for skill in ranked], dtype=np.int64)
+    totals = np.concatenate([[0], np.cumsum(sizes[skills_of.items])])
+    lengths = _narrow(totals[skills_of.starts[1:]] - totals[skills_of.starts[:-1]])
+    by_id = _order_of(listed.ids)
+    ranks = np.argsort(lengths[by_id], kind="stable")
+    order = by_id[ranks]
+    turned = np.empty(len(ranks), dtype=np.int32)
+    turned[ranks] = np.arange(len(ranks))
+    columns = [np.frombuffer(codes, dtype=np.int32)[order] for codes in listed.columns]
+    base = _Base(
+        ids=_pack_texts([listed.ids[i] for i in order.tolist()]),
+        by_id=turned,
+        ranks=ranks.astype(np.int32),
+        lengths=lengths[order],
+        skills_of=Runs(_starts(np.diff(skills_of.starts)[order]), skills_of.join(order)[0]),
+    )
+    values = {name: (list(v), _narrow(codes)) for name, v, codes in zip(fields, listed.values, columns, strict=True)}
+    return _count_words(base, ranked, fields=values)
+
+
+class _Base(NamedTuple):
+    ids: Texts
+    by_id: Ints
+    ranks: Ints
+    lengths: Ints
+    skills_of: Runs
 
 
 class _Numbers(dict[str, int]):
@@ -222,10 +262,10 @@ def _list_samples(samples: Iterable[Sample], fields: Sequence[str]) -> _Listed:
     return found
 
 
-def _order_of(ids: Sequence[str]) -> Ints | None:
-    """What sorts the ids by their bytes in UTF-8, as Python sorts texts; None when they are sorted."""
-    if all(map(lt, ids, ids[1:])):
-        return None
+def _order_of(ids: Sequence[str]) -> Ints:
+    """What sorts the ids as Python sorts texts, which is by their bytes in UTF-8."""
+    if all(map(lt, ids, islice(ids, 1, None))):
+        return np.arange(len(ids))
     order = sorted(range(len(ids)), key=ids.__getitem__)
     for one, other in pairwise(order):
         if ids[one] == ids[other]:
@@ -252,10 +292,8 @@ def _narrow(numbers: Ints) -> Ints:
     return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
 
 
-def _count_words(
-    ids: Texts, skills: Sequence[str], *, skills_of: Runs, fields: Mapping[str, tuple[Sequence[str], Ints]]
-) -> Segment:
-    """Split each skill once, multiply, and keep what queries need of each word."""
+def _count_words(base: _Base, skills: Sequence[str], *, fields: Mapping[str, tuple[Sequence[str], Ints]]) -> Segment:
+    """Split each skill once, multiply, and keep of the product which samples hold each word, and how often."""
     from scipy.sparse import csr_array
 
     numbers = _Numbers()
@@ -265,37 +303,37 @@ def _count_words(
     starts = _starts(np.fromiter(map(len, counts), dtype=np.int64, count=len(counts)))
     by_skill = csr_array((times, columns, starts), shape=(len(skills), len(numbers)))
     by_word = by_skill.tocsc()
-    ones = np.ones(len(skills_of.items), dtype=np.uint8)
-    listed = csr_array((ones, skills_of.items, skills_of.starts), shape=(len(ids), len(skills)))
-    lengths = _narrow(listed @ by_skill.sum(axis=1).astype(np.int64))
-    product = (listed @ by_skill.astype(lengths.dtype)).tocsc()
-    cuts = product.indptr[:-1]
-    held = len(numbers) > 0
+    ones = np.ones(len(base.skills_of.items), dtype=np.uint8)
+    listed = csr_array((ones, base.skills_of.items, base.skills_of.starts), shape=(len(base.ids), len(skills)))
+    product = (listed @ by_skill.astype(base.lengths.dtype)).tocsc()
+    heavy = product.data > 1
     return Segment(
-        ids=ids,
+        **base._asdict(),
         skills=_pack_texts(skills),
         words=numbers,
-        skills_of=skills_of,
         holders=Runs(by_word.indptr, by_word.indices),
         times=_narrow(by_word.data),
-        postings=_pack_postings(product.indptr, product.indices, times=_narrow(product.data)),
-        lengths=lengths,
-        most=np.maximum.reduceat(product.data, cuts) if held else product.data,
-        least=np.minimum.reduceat(lengths[product.indices], cuts) if held else lengths[:0],
-        fields={name: (values, _narrow(codes)) for name, (values, codes) in fields.items()},
-        total=int(lengths.sum(dtype=np.int64)),
-        longest=int(lengths.max(initial=0)),
+        light=_pack_postings(product.indptr, product.indices, ~heavy),
+        heavy=_pack_postings(product.indptr, product.indices, heavy),
+        heavy_times=_narrow(product.data[heavy]),
+        most=np.maximum.reduceat(product.data, product.indptr[:-1]) if len(numbers) else product.data,
+        fields=fields,
+        total=int(base.lengths.sum(dtype=np.int64)),
+        longest=int(base.lengths.max(initial=0)),
     )
 
 
-def _pack_postings(starts: Ints, rows: Ints, *, times: Ints) -> Postings:
-    """`starts` int[words + 1] cuts `rows` and `times` into runs; no run is empty."""
-    cuts, sizes = starts[:-1], np.diff(starts)
-    firsts = rows[cuts].astype(np.int32)
-    gaps = np.diff(rows, prepend=rows[:1])
-    gaps[cuts] = 0
-    near = np.maximum.reduceat(gaps, cuts) <= GAP if len(cuts) else np.zeros(0, dtype=bool)
-    kept = np.repeat(near, sizes)
-    small, far = gaps[kept].astype(np.uint16), rows[~kept]
+def _pack_postings(starts: Ints, rows: Ints, chosen: NDArray[np.bool_]) -> Postings:
+    """The `chosen` of the rows; `starts` int[words + 1] cuts all of them into runs, of which none is empty."""
+    sizes = np.add.reduceat(chosen, starts[:-1], dtype=np.int64) if len(rows) else np.zeros(0, dtype=np.int64)
+    kept, cuts = rows[chosen], _starts(sizes)
+    full = np.flatnonzero(sizes)
+    gaps = np.diff(kept, prepend=kept[:1])
+    gaps[cuts[full]] = 0
+    near = np.zeros(len(sizes), dtype=bool)
+    near[full] = np.maximum.reduceat(gaps, cuts[full]) <= GAP if len(full) else False
+    firsts = np.full(len(sizes), -1, dtype=np.int32)
+    firsts[near] = kept[cuts[:-1][near]]
+    small = np.repeat(near, sizes)
     places = np.where(near, np.cumsum(sizes * near) - sizes * near, np.cumsum(sizes * ~near) - sizes * ~near)
-    return Postings(starts, times, np.where(near, firsts, -1).astype(np.int32), places, small, far)
+    return Postings(cuts, firsts, places, gaps[small].astype(np.uint16), kept[~small])
