@@ -148,23 +148,46 @@ class _Search:
         self._marked = [
             place < 16 and part.size * COMMON <= len(self._segment) for place, part in enumerate(self._parts)
         ]
+        self._caps = self._cap_parts()
+        self._marks: NDArray[np.uint16] | None = None
+
+    def _cap_parts(self) -> list[Scores]:
+        """By part, float64[longest + 1]: what a sample can score at most that this part is the first to hold."""
+        later: dict[int, Scores] = {}
+        others = np.zeros(len(self._norms))
+        caps = []
+        for part in reversed(self._parts):
+            own, before = self._own(part), later.get(part.word)
+            caps.append(_round_up(own + others if before is None else own + others - before))
+            later[part.word] = own if before is None else np.maximum(own, before)
+            others = others + own if before is None else others - before + later[part.word]
+        return caps[::-1]
 
     def run(self) -> Best:
-        """Take in every part that can still matter."""
-        for place in range(len(self._parts)):
+        """Take in every part that can still matter; small ones at once."""
+        ends = np.cumsum([part.size for part in self._parts])
+        small = int(np.searchsorted(ends, 8 * self._k, side="right"))
+        if small:
+            rows = np.unique(np.concatenate([self._rows(p, limit=len(self._segment)) for p in self._parts[:small]]))
+            self._score(rows if self._allowed is None else rows[self._allowed[rows]], place=0)
+        for place in range(small, len(self._parts)):
             self._take_in(place)
         return self.best
+
+    def _limit(self, place: int) -> int:
+        """Rows from here on are too long to be among the best if this part is the first to hold them."""
+        able = np.count_nonzero(self._caps[place] >= self.best.floor)
+        return int(self._ends[able - 1]) if able else 0
 
     def _take_in(self, place: int) -> None:
         """Score the samples that this part is the first to hold, as far as they can be among the best.
 
         Those that could score most come first, in growing batches; the others drop out as the floor rises.
         """
-        part = self._parts[place]
-        able = np.count_nonzero(_round_up(self._own(part) + self._rest(place)) >= self.best.floor)
-        if not able:
+        part, limit = self._parts[place], self._limit(place)
+        if not limit:
             return
-        rows = self._rows(part, limit=int(self._ends[able - 1]))
+        rows = self._rows(part, limit=limit)
         times = self._times(part, len(rows))
         if self._allowed is not None:
             fit = self._allowed[rows]
@@ -213,24 +236,22 @@ class _Search:
     def _own(self, part: Part) -> Scores:
         return self._words[part.word].heavy if part.heavy else self._words[part.word].light
 
-    def _rest(self, place: int) -> Scores:
-        """float64[longest + 1]: what the words of later parts can add, that of this part left out."""
-        bound: Scores = np.zeros(len(self._norms))
-        for number in {part.word for part in self._parts[place + 1 :]} - {self._parts[place].word}:
-            bound += max((self._own(p) for p in self._parts[place + 1 :] if p.word == number), key=lambda own: own[0])
-        return bound
+    def _mark(self, place: int) -> NDArray[np.uint16]:
+        """By sample: one bit for each of the first 16 parts that hold it, very large ones left out.
 
-    @cached_property
-    def _marks(self) -> NDArray[np.uint16]:
-        """By sample: one bit for each of the first 16 parts that hold it, very large ones left out."""
-        marks = np.zeros(len(self._segment), dtype=np.uint16)
-        for place in np.flatnonzero(self._marked).tolist():
-            marks[self._rows(self._parts[place], limit=len(self._segment))] |= np.uint16(1 << place)
-        return marks
+        Marks are made when they are first asked for, as far as this and later parts can still matter then.
+        """
+        if self._marks is None:
+            self._marks = np.zeros(len(self._segment), dtype=np.uint16)
+            limit = max(self._limit(later) for later in range(place, len(self._parts)))
+            for later in range(place + 1, len(self._parts)):
+                if self._marked[later]:
+                    self._marks[self._rows(self._parts[later], limit=limit)] |= np.uint16(1 << later)
+        return self._marks
 
     def _find_kinds(self, rows: Ints, times: Ints | None, *, place: int) -> Ints:
         """By sample: which of the next parts hold it, whether it holds this word more than twice, and its length."""
-        kinds = ((self._marks[rows] >> np.uint16(min(place + 1, 15))) & np.uint16((1 << NEXT) - 1)).astype(np.int32)
+        kinds = ((self._mark(place)[rows] >> np.uint16(min(place + 1, 15))) & np.uint16((1 << NEXT) - 1)).astype(np.int32)
         kinds *= 2 * len(self._norms)
         if times is not None:
             kinds += (times > 2) * np.int32(len(self._norms))

@@ -50,8 +50,8 @@ class Texts(NamedTuple):
     def take(self, rows: Ints) -> list[str]:
         """The texts of these rows, in their order."""
         view = self.text.data
-        pairs = zip(self.starts[rows].tolist(), self.starts[rows + 1].tolist(), strict=True)
-        return [str(view[start:stop], "utf-8") for start, stop in pairs]
+        starts, stops = self.starts[rows].tolist(), self.starts[rows + 1].tolist()
+        return [str(view[start:stop], "utf-8") for start, stop in zip(starts, stops, strict=True)]
 
     def all(self) -> list[str]:
         """Every text, in order."""
