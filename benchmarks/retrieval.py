@@ -2,8 +2,8 @@
 
 Every contender works in a process of its own, with one thread, on the same corpus: lists of skills per sample
 (the peers get them joined). The curve is Errata's at three sizes: built from a file of JSON lines, opened and
-queried in a fresh process. The exact results are those of a plain Python BM25 that shares no code with the index. The peers are
-in the extra `bench`.
+queried in a fresh process. The exact results are those of a plain Python BM25 that shares no code with the index.
+The peers are in the extra `bench`.
 """
 
 from __future__ import annotations

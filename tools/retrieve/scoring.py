@@ -242,8 +242,8 @@ class _Search:
         Marks are made when they are first asked for, as far as this and later parts can still matter then.
         """
         if self._marks is None:
-            self._marks = np.zeros(len(self._segment), dtype=np.uint16)
             limit = max(self._limit(later) for later in range(place, len(self._parts)))
+            self._marks = np.zeros(limit, dtype=np.uint16)
             for later in range(place + 1, len(self._parts)):
                 if self._marked[later]:
                     self._marks[self._rows(self._parts[later], limit=limit)] |= np.uint16(1 << later)
