@@ -251,7 +251,8 @@ class _Search:
 
     def _find_kinds(self, rows: Ints, times: Ints | None, *, place: int) -> Ints:
         """By sample: which of the next parts hold it, whether it holds this word more than twice, and its length."""
-        kinds = ((self._mark(place)[rows] >> np.uint16(min(place + 1, 15))) & np.uint16((1 << NEXT) - 1)).astype(np.int32)
+        codes = self._mark(place)[rows] >> np.uint16(min(place + 1, 15))
+        kinds = (codes & np.uint16((1 << NEXT) - 1)).astype(np.int32)
         kinds *= 2 * len(self._norms)
         if times is not None:
             kinds += (times > 2) * np.int32(len(self._norms))

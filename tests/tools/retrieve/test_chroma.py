@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +26,7 @@ SAMPLES = {
     "c": ["mix two colours"],
     "d": ["--"],
 }
+HOUSE = Path(__file__).resolve().parents[3]
 LEXICAL = SkillIndex.build(SAMPLES)
 SKILLS = LEXICAL.count_skills()
 
@@ -133,3 +138,94 @@ def test_an_empty_pool_has_an_empty_index(tmp_path: Path) -> None:
     assert DenseIndex(empty, SkillIndex.build({"a": []})).search("count", 3) == []
     assert empty.find_skills() == []
     empty.close()
+
+
+BUILDER = """
+import sys
+from pathlib import Path
+from tools.retrieve.chroma import SkillCollection
+from tools.retrieve.embeddings import HashingEmbedding
+class Telling(HashingEmbedding):
+    def __call__(self, texts):
+        print("batch", flush=True)
+        return super().__call__(texts)
+made = SkillCollection(Path(sys.argv[1]), embedding=Telling())
+made.build({f"skill number {i} of many": 1 for i in range(6000)})
+"""
+READER = """
+import sys
+from pathlib import Path
+from tools.retrieve.chroma import SkillCollection
+from tools.retrieve.embeddings import HashingEmbedding
+found = SkillCollection(Path(sys.argv[1]), embedding=HashingEmbedding())
+found.open()
+print(found.nearest_skills("counts circles", 2))
+"""
+
+
+def test_a_kill_during_a_build_leaves_the_old_index(tmp_path: Path, collection: SkillCollection) -> None:
+    before = collection.nearest_skills("counts circles", 2)
+    collection.close()
+    folder = tmp_path / "index"
+    for batches in (1, 3):
+        made = subprocess.Popen(
+            [sys.executable, "-c", BUILDER, str(folder)], cwd=HOUSE, stdout=subprocess.PIPE, text=True
+        )
+        assert made.stdout is not None
+        for _ in range(batches):
+            assert made.stdout.readline() == "batch\n"
+        made.kill()
+        made.wait()
+        again = SkillCollection(folder, embedding=HashingEmbedding())
+        again.open()
+        assert again.nearest_skills("counts circles", 2) == before
+        assert again.build(SKILLS) is False
+        again.close()
+
+
+def test_a_second_process_can_read_it(tmp_path: Path, collection: SkillCollection) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", READER, str(tmp_path / "index")], cwd=HOUSE, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(collection.nearest_skills("counts circles", 2))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A real Chroma server on the loopback address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", "from chromadb.cli.cli import app; app()", "run", "--host", "127.0.0.1"]
+    with (tmp_path / "server.log").open("w") as log:
+        running = subprocess.Popen(
+            [*command, "--port", str(port), "--path", str(tmp_path / "server")], stdout=log, stderr=log
+        )
+        try:
+            for _ in range(300):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            running.terminate()
+            running.wait()
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_server_holds_the_same(tmp_path: Path, collection: SkillCollection, server: str) -> None:
+    remote = SkillCollection(tmp_path / "remote", embedding=HashingEmbedding(), server=server)
+    other = SkillCollection(tmp_path / "other", embedding=HashingEmbedding(), server=server)
+    assert remote.build(SKILLS) is True
+    assert other.build({"find the pole": 1}) is True
+    assert remote.nearest_skills("counts circles", 3) == collection.nearest_skills("counts circles", 3)
+    assert remote.find_skills(where={"words": {"$lte": 2}}) == ["counting circles"]
+    assert remote.build(SKILLS) is False
+    assert [h.sample_id for h in DenseIndex(remote, LEXICAL).search("counts circles", 2)] == ["a", "b"]
+
+
+@pytest.mark.allow_hosts(["127.0.0.1"])
+def test_a_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"http://127.0.0.1:9: the skill index cannot be opened"):
+        SkillCollection(tmp_path, server="http://127.0.0.1:9")
