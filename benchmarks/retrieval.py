@@ -3,8 +3,8 @@
 Every contender works in a process of its own, with one thread, on the same corpus: lists of skills per sample
 (the peers get them joined). The curve is Errata's at three sizes: built from a file of JSON lines, opened and
 queried in a fresh process. The exact results are those of a plain Python BM25 that shares no code with the index.
-Seconds are CPU seconds of the process, so that
-what else the machine does counts little. The peers are in the extra `bench`.
+Seconds are CPU seconds of the process, so that what else the machine does counts little. The peers are in the extra
+`bench`.
 """
 
 from __future__ import annotations
@@ -330,7 +330,8 @@ def report(
         result=result,
         quick=quick,
         notes=[
-            f"CPU seconds, one thread each. rank_bm25: the first {min(size, RANKED)} samples, a tenth of the queries, scaled.",
+            "CPU seconds, one thread each.",
+            f"rank_bm25: the first {min(size, RANKED)} samples, a tenth of the queries, scaled.",
             "The first round of bm25s compiles; the speed-up counts its query time after that. Peaks hold the corpus.",
             f"Lists equal those of a plain float64 BM25, ties included, on {agreement:.0%} of {CHECKED} queries.",
             "",

@@ -2,9 +2,9 @@
 
 Needs ERRATA_DATA. The questions themselves are left out of the index. No pretrained encoder is used: `hashing` is
 Errata's own (letter n-grams), `lsa` is made here from the corpus (tf-idf of the words of questions and skills that
-stand together, 128 singular vectors), and knows no more than the corpus. A hit is right when it carries the question's skill
-or, less strictly, its topic. Since the dataset's skills are few and worded alike, the second half asks what is found
-when no sample carries the very skill: those are left out, and the topic counts.
+stand together, 128 singular vectors), and knows no more than the corpus. A hit is right when it carries the
+question's skill or, less strictly, its topic. Since the dataset's skills are few and worded alike, the second half asks
+what is found when no sample carries the very skill: those are left out, and the topic counts.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def main() -> None:
         result={"questions": len(questions), "samples": len(rows), "best_by_skill": best, "precision": result},
         quick=arguments.quick,
         notes=[
-            "Low and high: 95 % bootstrap over questions. `lsa` is made from this very corpus, `hashing` knows spelling",
-            "only; neither is a pretrained encoder. `topic, other skill`: samples that carry the very skill are left out.",
+            "Low and high: 95 % bootstrap over questions. `lsa` is made from this very corpus, `hashing` knows only",
+            "spelling; neither is a pretrained encoder. `topic, other skill`: samples with the very skill are left out.",
             f"Same skill can be {best:.3f} at most: some skills have fewer than {K} samples.",
             "",
             "Twenty to read: the first sample with another skill than the one that was looked for.",

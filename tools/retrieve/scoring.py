@@ -16,7 +16,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ class Searcher:
 
     def __init__(self, segment: Segment, *, mean: float) -> None:
         self.segment = segment
-        self.norms = K1 * (1 - B + B * np.arange(segment.longest + 1) / mean)
+        self.norms = K1 * (1 - B + B * np.arange(segment.longest + 1, dtype=np.float64) / mean)
         self.bits = next(bits for bits in (8, 16, 32) if segment.longest < 1 << bits)
         self.ends = np.searchsorted(segment.lengths, np.arange(segment.longest + 1), side="right")
 
@@ -319,9 +319,10 @@ class _Search:
         self.best = Best(rows[order], scores[order], floor)
 
 
-def _round_up(bound: Any) -> Any:
+def _round_up(bound: Scores) -> Scores:
     """A bound that no score rounded to `DECIMALS` is above, whatever the order of summation."""
-    return np.round(bound + 1e-12, DECIMALS)
+    rounded: Scores = np.round(bound + 1e-12, DECIMALS)
+    return rounded
 
 
 def explain_sample(segment: Segment, row: int, *, terms: Sequence[Term], mean: float) -> list[Match]:
