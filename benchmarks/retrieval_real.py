@@ -158,7 +158,7 @@ def main() -> None:
         quick=arguments.quick,
         notes=[
             "Low and high: 95 % bootstrap over questions. `lsa` is made from this very corpus, `hashing` knows only",
-            "spelling; neither is a pretrained encoder. `topic, other skill`: samples with the very skill are left out.",
+            "spelling; neither is a pretrained encoder. `topic, other skill`: those with the very skill are left out.",
             f"Same skill can be {best:.3f} at most: some skills have fewer than {K} samples.",
             "",
             "Twenty to read: the first sample with another skill than the one that was looked for.",
