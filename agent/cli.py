@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agent.data_arguments import add_data_commands
+from agent.index_commands import add_index, run_index
 
 HOUSE = Path(__file__).resolve().parent.parent
 RUNS = HOUSE / "runs"
@@ -55,10 +56,11 @@ def build_parser() -> Parser:
     show.add_argument("--limit", type=_positive, metavar="N", help="rows to print (all with --json; else 40)")
     run_of(command("compare", "paired difference of two runs on the same questions"), "before", "after")
     _add_eval(command("eval", "evaluate a student on a file of questions"))
+    add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
     command("doctor", "what this machine has, and whether the settings files are sound")
     add_data_commands(command("data", "check, convert and describe data of your own"))
     for name, sub in commands.choices.items():
-        if name not in ("eval", "doctor", "data"):
+        if name not in ("eval", "doctor", "data", "index"):
             sub.add_argument(
                 "--runs-dir",
                 type=Path,
@@ -171,6 +173,8 @@ def _run(parsed: argparse.Namespace) -> int:
         from agent.data_commands import run_data
 
         return run_data(parsed)
+    if parsed.command == "index":
+        return run_index(parsed)
     if parsed.command == "eval":
         from agent.evaluation import run_eval
 

@@ -38,7 +38,7 @@ def build_means(settings: Settings, *, index: SearchIndex | None, store: Path | 
     means = Means(search=index, store=store)
     rivals = settings.rivals
     if settings.control == "insta" and rivals.embedder == "hashing":
-        from tools.retrieve.chroma import HashingEmbedding
+        from tools.retrieve.embeddings import HashingEmbedding
 
         return means._replace(embed=HashingEmbedding())
     if settings.control == "insta" and rivals.embedder is not None:

@@ -11,7 +11,7 @@ from agent.context import Reporter
 from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, TestFence
 from agent.run_folder import RunFolder
-from agent.settings import DataSettings, Settings, SourceSettings
+from agent.settings import DataSettings, RetrieveSettings, Settings, SourceSettings
 from agent.sources import read_source
 from tools.data.firewall import FirewallOptions, Overlap, check_firewall, question_key
 from tools.errors import BudgetSpent, OperatorError
@@ -201,18 +201,18 @@ def index_pool(
         raise OperatorError(str(error), where="budget.index_calls", remedy=remedy) from None
     counts = Counter(skill for skills in found.by_problem.values() for skill in skills)
     names = tuple(sorted(counts, key=lambda skill: (-counts[skill], skill)))
-    lexical = SkillIndex.build(found.by_problem)
-    mode, embedding = settings.retrieve.mode, settings.retrieve.embedding
-    inputs = [digest(found.by_problem), embedding]
+    lexical = _open_lexical(folder, found.by_problem)
+    mode = settings.retrieve.mode
+    inputs = [digest(found.by_problem), settings.retrieve.embedding]
 
     def build() -> bool:
-        _open_collection(folder, embedding, found.by_problem)
+        _open_dense(folder, lexical, settings.retrieve)
         return True
 
     if mode == "bm25":
         receipts.once("index", inputs, build)
         return Indexed(lexical, names)
-    dense = _open_collection(folder, embedding, found.by_problem)
+    dense = _open_dense(folder, lexical, settings.retrieve)
     if mode == "dense":
         return Indexed(dense, names)
     from tools.retrieve.select import HybridIndex
@@ -220,9 +220,24 @@ def index_pool(
     return Indexed(HybridIndex(lexical, dense), names)
 
 
-def _open_collection(folder: RunFolder, embedding: str, skills: Mapping[str, Sequence[str]]) -> SearchIndex:
-    from tools.retrieve.chroma import SkillCollection
+def _open_lexical(folder: RunFolder, skills: Mapping[str, Sequence[str]]) -> SkillIndex:
+    """The index on disk, built where it is not there or of other skills."""
+    from tools.retrieve.index_files import Source, build_index, open_index, read_manifest
 
-    collection = SkillCollection(folder.path / "index" / "chroma", embedding=embedding)
-    collection.build(skills)
-    return collection
+    place, sha256 = folder.path / "index" / "lexical", digest("samples", sorted(skills.items()), length=64)
+    made = read_manifest(place)
+    if made is None or [source.sha256 for source in made.sources] != [sha256]:
+        source = Source(path="", sha256=sha256, samples=len(skills))
+        build_index(place, ((name, own, ()) for name, own in skills.items()), source=lambda: source)
+    return open_index(place, expected=sha256)
+
+
+def _open_dense(folder: RunFolder, samples: SkillIndex, settings: RetrieveSettings) -> SearchIndex:
+    from tools.retrieve.chroma import SkillCollection
+    from tools.retrieve.dense import DenseIndex
+    from tools.retrieve.embeddings import make_embedding
+
+    embedding = make_embedding(settings.embedding_options)
+    collection = SkillCollection(folder.path / "index" / "chroma", embedding=embedding, server=settings.chroma_server)
+    collection.build(samples.count_skills())
+    return DenseIndex(collection, samples)

@@ -15,6 +15,7 @@ from tools.data.firewall import FirewallOptions
 from tools.data.read import FormatName, SourceOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
+from tools.retrieve.embeddings import EmbeddingOptions
 from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
 from tools.world.generate import WorldSizes
@@ -140,7 +141,15 @@ class RetrieveSettings(Branch):
     """Which samples are fetched for a missing skill (P1 3.5)."""
 
     mode: Literal["bm25", "dense", "hybrid"] = "bm25"
-    embedding: Literal["none", "hashing"] = "none"
+    embedding: Literal["none", "hashing", "encoder", "endpoint", "chroma"] = "none"
+    """`hashing` needs no model; `encoder` reads a local folder, `endpoint` asks an OpenAI-compatible server, `chroma`
+    is Chroma's own default. With `none` dense search is off."""
+    embedding_model: str | None = None
+    """Folder of the encoder, or name of the endpoint's model."""
+    embedding_url: str | None = None
+    """Address of the endpoint, e.g. http://127.0.0.1:8000/v1; one that asks for no key."""
+    chroma_server: str | None = None
+    """Address of a Chroma server; without one the skill index is a folder of the run."""
     fill: bool = False
     """Fill what the search leaves open by seeded sampling, marked as route `fill`."""
 
@@ -148,7 +157,22 @@ class RetrieveSettings(Branch):
     def _dense_needs_vectors(self) -> RetrieveSettings:
         if self.mode != "bm25" and self.embedding == "none":
             raise ValueError(f"the mode {self.mode} needs an embedding; set retrieve.embedding=hashing")
+        if self.embedding in ("encoder", "endpoint") and not self.embedding_model:
+            raise ValueError(f"the embedding {self.embedding} needs retrieve.embedding_model")
+        if self.embedding == "endpoint" and not self.embedding_url:
+            raise ValueError("the embedding endpoint needs retrieve.embedding_url")
         return self
+
+    @property
+    def embedding_options(self) -> EmbeddingOptions:
+        """What tools/retrieve/embeddings.py makes the embedding function of."""
+        encoder = self.embedding == "encoder"
+        return EmbeddingOptions(
+            kind=self.embedding,
+            folder=self.embedding_model if encoder else None,
+            model=None if encoder else self.embedding_model,
+            base_url=self.embedding_url,
+        )
 
 
 class RivalSettings(Branch):

@@ -21,6 +21,8 @@ from tools.evaluate.student import evaluate_student
 from tools.locate.answer_switch import SwitchOptions, locate_mistakes
 from tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem
 from tools.retrieve.chroma import SkillCollection
+from tools.retrieve.dense import DenseIndex
+from tools.retrieve.embeddings import HashingEmbedding
 from tools.retrieve.lexical import SkillIndex
 from tools.retrieve.rivals import METHODS, Means, Request
 from tools.retrieve.rivals.ablations import steps_as_skills, validation_as_skills
@@ -71,7 +73,8 @@ def prepare_bench(folder: Path, *, sizes: WorldSizes, budget: int) -> Bench:
     skills = name_skills(mistakes, attempts=wrong, problems=diagnosis)
     diagnosed = time.perf_counter()
     required = tag_required_skills(pool.values(), teacher=WorldTeacher()).by_problem
-    lexical, dense = SkillIndex.build(required), open_dense(folder / "selection-index", required)
+    lexical = SkillIndex.build(required)
+    dense = open_dense(folder / "selection-index", lexical)
     indexed = time.perf_counter()
     return Bench(
         request=Request(pool, budget, skills=skills, validation=list(diagnosis.values())),
@@ -129,11 +132,11 @@ def name_skills(
     )
 
 
-def open_dense(folder: Path, required: Mapping[str, Sequence[str]]) -> SkillCollection:
+def open_dense(folder: Path, samples: SkillIndex) -> DenseIndex:
     """The skill index in Chroma with the embedding that needs no model."""
-    collection = SkillCollection(folder, embedding="hashing")
-    collection.build(required)
-    return collection
+    collection = SkillCollection(folder, embedding=HashingEmbedding())
+    collection.build(samples.count_skills())
+    return DenseIndex(collection, samples)
 
 
 def measure_need(gate: Mapping[str, Problem], attempts: Mapping[str, Attempt]) -> dict[str, float]:

@@ -1,136 +1,101 @@
-"""The skill index in Chroma: one document per distinct skill, with metadata, filters and, where asked,
-vectors.
+"""The skill index in Chroma: one document per distinct skill, with metadata, filters and, where asked, vectors.
 
-Which samples need a skill is kept beside it (`skills.jsonl`), since a pool has a hundred times more samples
-than skills. `index.json` is written last and holds a fingerprint of all that went in: an index that was cut
-off, or whose source changed, is built anew. Everything is local and telemetry is off.
+Which samples list a skill is not kept here but in the lexical index (tools/retrieve/dense.py joins the two), since a
+pool has a hundred times more samples than skills. A build fills a collection of its own; `dense.json`, which names
+the collection to be served, is replaced in one step after it: a kill leaves the collection of before, or none.
+Chroma is a folder on this machine, or a server; telemetry is off.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+from urllib.parse import urlsplit
 
 import chromadb
+import httpx
 import numpy as np
 from chromadb.config import Settings
-from numpy.typing import NDArray
 
 from tools.errors import OperatorError
-from tools.records import Route, digest
-from tools.retrieve.lexical import Hit, split_words, top_hits
+from tools.records import digest
+from tools.retrieve.embeddings import Embedding, NoEmbedding
+from tools.retrieve.segment import split_words
 
-VERSION = 1
-COLLECTION = "skills"
-
-
-class Embedding(Protocol):
-    """Turns texts into unit vectors, float32[texts, size]; must give the same for the same on every
-    machine.
-    """
-
-    name: str
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors, in the order of the texts."""
-        ...
-
-
-class HashingEmbedding:
-    """Signed hashing of letter n-grams (3 to 5, words padded by a space): needs no model and no network.
-
-    It knows spelling, not meaning: "counting" is near "count", "tally" is not.
-    """
-
-    name = "hashing"
-
-    def __init__(self, size: int = 512) -> None:
-        self.size = size
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors, in the order of the texts; a text without a word gives a zero vector."""
-        vectors = np.zeros((len(texts), self.size), dtype=np.float32)
-        for row, text in enumerate(texts):
-            for word in split_words(text):
-                padded = f" {word} "
-                for n in (3, 4, 5):
-                    for start in range(len(padded) - n + 1):
-                        code = zlib.crc32(padded[start : start + n].encode("utf-8"))
-                        vectors[row, (code >> 1) % self.size] += 1.0 if code & 1 else -1.0
-        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        np.divide(vectors, norms, out=vectors, where=norms > 0)
-        return vectors
-
-
-class NoEmbedding:
-    """Chroma keeps documents, metadata and filters; dense search is off. It wants a vector all the same."""
-
-    name = "none"
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """One constant per text; it is never searched."""
-        return np.ones((len(texts), 1), dtype=np.float32)
-
-
-EMBEDDINGS: dict[str, type[HashingEmbedding] | type[NoEmbedding]] = {
-    "none": NoEmbedding,
-    "hashing": HashingEmbedding,
-}
+VERSION = 2
+ABOUT = "dense.json"
+BATCH = 1000
 
 
 class SkillCollection:
-    """The distinct skills of a pool in a persistent Chroma collection, and the samples that need them."""
+    """The distinct skills of a pool in a Chroma collection."""
 
-    route: Route = "dense"
+    def __init__(self, folder: Path, *, embedding: Embedding | None = None, server: str | None = None) -> None:
+        """Opens or makes `folder`; with `server` (http://host:port) the collection lies there, else in the folder.
 
-    def __init__(self, folder: Path, *, embedding: str | Embedding = "none") -> None:
-        """Opens or makes `folder`. Raises OperatorError for an unknown embedding or an unusable folder."""
+        Raises OperatorError for a folder or a server that cannot be used.
+        """
         self.folder = folder
-        self.embedding: Embedding = _named(embedding) if isinstance(embedding, str) else embedding
-        self._samples: dict[str, tuple[str, ...]] = {}
+        self.embedding: Embedding = NoEmbedding() if embedding is None else embedding
+        self._prefix = "skills" if server is None else f"errata-{digest(str(folder.resolve()), length=12)}"
+        settings = Settings(anonymized_telemetry=False)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            settings = Settings(anonymized_telemetry=False)
-            self._client = chromadb.PersistentClient(str(folder), settings=settings)
-        except (OSError, chromadb.errors.ChromaError) as error:
-            remedy = "choose a writable folder, or delete the index: it is built anew"
-            raise OperatorError(
-                f"the skill index cannot be opened ({error})", where=str(folder), remedy=remedy
-            ) from error
+            self._client = (
+                chromadb.PersistentClient(str(folder), settings) if server is None else _connect(server, settings)
+            )
+        except (OSError, ValueError, httpx.HTTPError, chromadb.errors.ChromaError) as error:
+            if server is None:
+                remedy = "choose a writable folder, or delete the index: it is built anew"
+                where = str(folder)
+            else:
+                remedy, where = "start it (chroma run), or leave the server out to use a folder", server
+            raise OperatorError(f"the skill index cannot be opened ({error})", where=where, remedy=remedy) from error
 
-    def build(self, samples: Mapping[str, Sequence[str]]) -> bool:
-        """Index sample id -> required skills. False when the index on disk was made of exactly this."""
-        self._samples = _invert(samples)
-        print_of = digest("skill index", VERSION, self.embedding.name, sorted(self._samples.items()), length=32)
-        if self._fingerprint() == print_of:
+    def build(self, skills: Mapping[str, int], *, of: str | None = None) -> bool:
+        """Index skill -> how many samples list it. False when the index was made of exactly this.
+
+        `of` stands for the content, where something shorter than the skills themselves does.
+        """
+        content = of if of is not None else digest(sorted(skills.items()))
+        if self.is_of(content):
             return False
-        (self.folder / "index.json").unlink(missing_ok=True)
-        if COLLECTION in {c.name for c in self._client.list_collections()}:
-            self._client.delete_collection(COLLECTION)
-        self._upsert(self._make_collection())
-        rows = (json.dumps({"skill": s, "samples": ids}, ensure_ascii=False) for s, ids in self._samples.items())
-        _write(self.folder / "skills.jsonl", "".join(row + "\n" for row in rows))
-        about = {"fingerprint": print_of, "embedding": self.embedding.name, "skills": len(self._samples)}
-        _write(self.folder / "index.json", json.dumps(about) + "\n")
+        print_of, there = self._fingerprint(content), self._names()
+        name = f"{self._prefix}-{print_of}"
+        if name in there:
+            self._client.delete_collection(name)
+        self._upsert(self._make_collection(name), skills)
+        self._commit(print_of, name)
+        for old in there - {name}:
+            self._client.delete_collection(old)
         return True
 
-    def open(self) -> None:
-        """Read what an earlier `build` left; raises OperatorError when it is not there or of another
-        embedding.
-        """
+    def is_of(self, content: str) -> bool:
+        """Whether the index is there and was made of what `content` stands for."""
         about = self._about()
-        if about.get("embedding") != self.embedding.name:
+        return about.get("fingerprint") == self._fingerprint(content) and about.get("collection") in self._names()
+
+    def add(self, skills: Mapping[str, int], *, of: str) -> None:
+        """Put in new skills, and new counts for old ones; `of` stands for the whole content after it."""
+        self.open()
+        name = self._about()["collection"]
+        self._upsert(self._collection(), skills)
+        self._commit(self._fingerprint(of), name)
+
+    def open(self) -> None:
+        """Raise OperatorError when no index is there, or one of another embedding."""
+        about = self._about()
+        if about.get("embedding") != self.embedding.name or about.get("collection") not in self._names():
             remedy = f"build it with the embedding {self.embedding.name}"
             raise OperatorError(
                 "no such skill index", where=str(self.folder), value=about.get("embedding"), remedy=remedy
             )
-        lines = (self.folder / "skills.jsonl").read_text(encoding="utf-8").split("\n")
-        rows = [json.loads(line) for line in lines if line]
-        self._samples = {row["skill"]: tuple(row["samples"]) for row in rows}
+
+    def __len__(self) -> int:
+        return int(self._collection().count())
 
     def find_skills(self, *, where: dict[str, Any] | None = None) -> list[str]:
         """The skills whose metadata (`samples`, `words`: counts) fit a Chroma filter, in order of text."""
@@ -138,94 +103,87 @@ class SkillCollection:
         return sorted(found["documents"])
 
     def nearest_skills(self, query: str, k: int, *, where: dict[str, Any] | None = None) -> list[tuple[str, float]]:
-        """The k skills most alike by cosine (rounded to 6 decimals), then by text; raises OperatorError if
-        off.
+        """The k skills most alike by cosine (rounded to 6 decimals), then by text.
+
+        Raises OperatorError when dense search is off.
         """
         if self.embedding.name == "none":
-            remedy = "set retrieve.embedding (hashing needs no model), or use the mode bm25"
+            remedy = "set an embedding (hashing needs no model), or use the mode bm25"
             raise OperatorError("dense search is off: the index has no embedding", where="retrieve", remedy=remedy)
-        vector = self.embedding([query])
-        if not vector.any() or not self._samples:
+        vector, total = self.embedding([query]), len(self)
+        if not vector.any() or not total or k < 1:
             return []
-        found = self._collection().query(
-            query_embeddings=vector,
-            n_results=len(self._samples),
-            where=where,
-            include=["documents", "distances"],
-        )
-        pairs = zip(found["documents"][0], found["distances"][0], strict=True)
-        near = sorted(((text, round(1 - float(far), 6)) for text, far in pairs), key=lambda p: (-p[1], p[0]))
-        return near[:k]
-
-    def search(self, query: str, k: int) -> list[Hit]:
-        """The k best samples by the cosine of their nearest skill, above 0; by score descending, id
-        ascending.
-        """
-        best: dict[str, float] = {}
-        for skill, score in self.nearest_skills(query, len(self._samples)):
-            for sample in self._samples[skill]:
-                best[sample] = max(score, best.get(sample, 0.0))
-        ids = sorted(best)
-        return top_hits(ids, np.array([best[name] for name in ids]), k)
+        asked = min(k + 1, total)
+        while True:
+            near = self._ask(vector, asked, where)
+            if len(near) < asked or asked == total or near[-1][1] < near[k - 1][1]:
+                return sorted(near, key=lambda pair: (-pair[1], pair[0]))[:k]
+            asked = min(2 * asked, total)
 
     def close(self) -> None:
         """Release the folder."""
         self._client.close()
 
-    def _collection(self) -> Any:
-        return self._client.get_collection(COLLECTION, embedding_function=None)
+    def _ask(self, vector: Any, count: int, where: dict[str, Any] | None) -> list[tuple[str, float]]:
+        found = self._collection().query(
+            query_embeddings=vector, n_results=count, where=where, include=["documents", "distances"]
+        )
+        pairs = zip(found["documents"][0], found["distances"][0], strict=True)
+        return [(text, round(1 - float(far), 6)) for text, far in pairs]
 
-    def _make_collection(self) -> Any:
+    def _fingerprint(self, content: str) -> str:
+        return digest("skill index", VERSION, self.embedding.name, content, length=32)
+
+    def _collection(self) -> Any:
+        return self._client.get_collection(self._about()["collection"], embedding_function=None)
+
+    def _names(self) -> set[str]:
+        return {c.name for c in self._client.list_collections() if c.name.startswith(f"{self._prefix}-")}
+
+    def _make_collection(self, name: str) -> Any:
         hnsw = {"space": "cosine", "num_threads": 1, "ef_construction": 400, "ef_search": 1000}
+        if self.embedding.name == "none":
+            hnsw |= {"ef_construction": 10, "ef_search": 10}
+        metadata = {"embedding": self.embedding.name}
         return self._client.create_collection(
-            COLLECTION,
-            configuration={"hnsw": hnsw},
-            metadata={"embedding": self.embedding.name},
-            embedding_function=None,
+            name, configuration={"hnsw": hnsw}, metadata=metadata, embedding_function=None
         )
 
-    def _upsert(self, collection: Any) -> None:
-        texts = list(self._samples)
-        size = min(self._client.get_max_batch_size(), 1000)
+    def _upsert(self, collection: Any, skills: Mapping[str, int]) -> None:
+        """Skills without a word cannot be searched and are left out."""
+        texts = [text for text in sorted(skills) if split_words(text)]
+        size = min(self._client.get_max_batch_size(), BATCH)
         for start in range(0, len(texts), size):
             part = texts[start : start + size]
             collection.upsert(
                 ids=[digest("skill", text) for text in part],
                 documents=part,
-                metadatas=[{"samples": len(self._samples[t]), "words": len(split_words(t))} for t in part],
-                embeddings=self.embedding(part),
+                metadatas=[{"samples": skills[text], "words": len(split_words(text))} for text in part],
+                embeddings=np.ascontiguousarray(self.embedding(part)),
             )
 
     def _about(self) -> dict[str, Any]:
         try:
-            about = json.loads((self.folder / "index.json").read_text(encoding="utf-8"))
+            about = json.loads((self.folder / ABOUT).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return {}
         return about if isinstance(about, dict) else {}
 
-    def _fingerprint(self) -> object:
-        have = {c.name for c in self._client.list_collections()}
-        return self._about().get("fingerprint") if COLLECTION in have else None
+    def _commit(self, fingerprint: str, name: str) -> None:
+        about = {"fingerprint": fingerprint, "embedding": self.embedding.name, "collection": name}
+        part = self.folder / f"{ABOUT}.part"
+        with part.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(about) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self.folder / ABOUT)
 
 
-def _named(embedding: str) -> Embedding:
-    if embedding not in EMBEDDINGS:
-        remedy = f"use one of {', '.join(EMBEDDINGS)}"
-        raise OperatorError("unknown embedding", where="retrieve.embedding", value=embedding, remedy=remedy)
-    return EMBEDDINGS[embedding]()
-
-
-def _invert(samples: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """skill -> samples, both sorted; skills without a word cannot be searched and are left out."""
-    found: dict[str, set[str]] = {}
-    for name, skills in samples.items():
-        for skill in skills:
-            if split_words(skill):
-                found.setdefault(skill, set()).add(name)
-    return {skill: tuple(sorted(found[skill])) for skill in sorted(found)}
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+def _connect(server: str, settings: Settings) -> Any:
+    address = urlsplit(server if "//" in server else f"//{server}")
+    if not address.hostname:
+        raise ValueError("not an address like http://127.0.0.1:8000")
+    secure = address.scheme == "https"
+    return chromadb.HttpClient(
+        host=address.hostname, port=address.port or (443 if secure else 8000), ssl=secure, settings=settings
+    )

@@ -1,27 +1,27 @@
-"""Exact BM25 over the skills that samples require (P1 3.5; methods, section 4).
+"""The lexical index: exact BM25 over the skills that samples require (P1 3.5; methods, section 4).
 
-A document is all required skills of a sample, one after the other. Lucene's idf, log(1 + (N - n + .5) / (n
-+ .5)), since the classic one is negative for common skills; k1 1.5, b 0.75, and the classic factor k1 + 1.
-A pool has few distinct skills and many samples, so that counts are factorised: each distinct skill text is
-split into words once, and samples x words is (samples x skills) times (skills x words).
+A document is all required skills of a sample. The index is a few segments (tools/retrieve/segment.py), in memory
+or mapped from files (tools/retrieve/index_files.py); how samples are scored is in tools/retrieve/scoring.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.errors import OperatorError
 from tools.records import Route
+from tools.retrieve.scoring import DECIMALS, Match, Searcher, explain_sample, mean_length, weigh_words
+from tools.retrieve.segment import Segment, make_segment, split_words
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+__all__ = ["Hit", "SearchIndex", "SkillIndex", "Where", "split_words", "top_hits"]
 
-K1 = 1.5
-B = 0.75
-_WORD = re.compile(r"\w+")
+Where = Mapping[str, Sequence[str]]
+"""Metadata field to the values that are wanted of it; every field must fit."""
 
 
 class Hit(NamedTuple):
@@ -44,103 +44,112 @@ class SearchIndex(Protocol):
         ...
 
 
-def split_words(text: str) -> list[str]:
-    """The words of a skill: runs of letters, digits and underscores, without case; no stemming, no stop
-    words.
-    """
-    return _WORD.findall(text.casefold())
-
-
 class SkillIndex:
-    """BM25 weights of each (word, sample), stored by word: one query is a sum over its words' rows."""
+    """Answers queries from its segments as if they were one; safe to use from several threads."""
 
     route: Route = "bm25"
 
-    def __init__(
-        self,
-        ids: Sequence[str],
-        *,
-        words: Mapping[str, int],
-        starts: NDArray[np.int64],
-        samples: NDArray[np.int64],
-        weights: NDArray[np.float64],
-    ) -> None:
-        """`starts` int64[words + 1] cuts `samples` int64[n] and `weights` float64[n] into runs per word."""
-        self.ids = tuple(ids)
-        self._words, self._starts, self._samples, self._weights = words, starts, samples, weights
+    def __init__(self, segments: Sequence[Segment]) -> None:
+        """No sample may be in two segments."""
+        self.segments = tuple(segments)
+        self._mean = mean_length(self.segments)
+        self._searchers = [Searcher(segment, mean=self._mean) for segment in self.segments]
 
     @classmethod
     def build(cls, samples: Mapping[str, Sequence[str]]) -> SkillIndex:
-        """From sample id to its required skills; a sample may have none, and counts as an empty document."""
-        import numpy as np
+        """In memory, from sample id to its skills; a sample may have none, and counts as an empty document."""
+        return cls([make_segment((name, skills, ()) for name, skills in samples.items())])
 
-        ids = sorted(samples)
-        skills = {skill: i for i, skill in enumerate(sorted({s for found in samples.values() for s in found}))}
-        counts = [Counter(split_words(skill)) for skill in skills]
-        words = {word: i for i, word in enumerate(sorted({w for count in counts for w in count}))}
-        sizes = np.array([len(count) for count in counts], dtype=np.int64)
-        offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-        flat = [(words[w], n) for count in counts for w, n in sorted(count.items())]
-        entries = np.array(flat, dtype=np.int64).reshape(-1, 2)
-        pairs = [(row, skills[skill]) for row, name in enumerate(ids) for skill in samples[name]]
-        rows, used = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        repeats = sizes[used]
-        within = np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-        at = np.repeat(offsets[used], repeats) + within
-        keys = entries[at, 0] * max(1, len(ids)) + np.repeat(rows, repeats)
-        unique, inverse = np.unique(keys, return_inverse=True)
-        frequency = np.bincount(inverse, weights=entries[at, 1].astype(np.float64), minlength=len(unique)).astype(
-            np.float64
-        )
-        word_of, sample_of = np.divmod(unique, max(1, len(ids)))
-        weights = _weigh(frequency, word_of, sample_of, documents=len(ids), words=len(words))
-        starts = np.searchsorted(word_of, np.arange(len(words) + 1))
-        return cls(ids, words=words, starts=starts, samples=sample_of, weights=weights)
+    def __len__(self) -> int:
+        return sum(map(len, self.segments))
 
-    def search(self, query: str, k: int) -> list[Hit]:
-        """The k best samples above 0, by score descending, then id ascending. Scores are rounded to 9
-        decimals,
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The metadata that samples can be filtered by."""
+        return tuple(self.segments[0].fields) if self.segments else ()
 
-        so that equal documents tie whatever the order of summation. A word that the query repeats counts
-        each time.
+    def search(self, query: str, k: int, *, where: Where | None = None) -> list[Hit]:
+        """The k best samples above 0 that fit `where`, by score descending, then id ascending.
+
+        Scores are rounded to 9 decimals, so that equal documents tie. A word that the query repeats counts each
+        time. Raises OperatorError for a field that the index does not keep.
         """
-        import numpy as np
+        terms = weigh_words(query, segments=self.segments)
+        hits: list[Hit] = []
+        floor = 0.0
+        for segment, searcher in zip(self.segments, self._searchers, strict=True):
+            allowed = self._allow(segment, where) if where else None
+            best = searcher.find_best(terms, k, floor=floor, allowed=allowed)
+            hits += map(Hit, segment.ids.take(best.rows), best.scores.tolist())
+            if len(hits) > len(best.rows):
+                hits = sorted(hits, key=lambda hit: (-hit.score, hit.sample_id))[:k]
+            if 0 < k == len(hits):
+                floor = hits[-1].score
+        return hits
 
-        scores = np.zeros(len(self.ids))
-        for word, times in sorted(Counter(split_words(query)).items()):
-            row = self._words.get(word)
+    def explain(self, query: str, sample_id: str) -> list[Match]:
+        """What each word of the query adds to a sample's score. Raises KeyError for an unknown sample."""
+        segment, row = self._locate(sample_id)
+        return explain_sample(segment, row, terms=weigh_words(query, segments=self.segments), mean=self._mean)
+
+    def skills_of(self, sample_id: str) -> list[str]:
+        """What a sample requires, in its own order. Raises KeyError for an unknown sample."""
+        segment, row = self._locate(sample_id)
+        return segment.skills.take(segment.skills_of.of(row))
+
+    def holds(self, sample_id: str) -> bool:
+        """Whether there is such a sample."""
+        return any(segment.find(sample_id) is not None for segment in self.segments)
+
+    def count_skills(self) -> dict[str, int]:
+        """Distinct skills that hold a word, in order of text, and how many samples list them."""
+        counts: Counter[str] = Counter()
+        for segment in self.segments:
+            starts, items = segment.samples_of
+            first = np.ones(len(items), dtype=np.int64)
+            first[1:] = items[1:] != items[:-1]
+            first[starts[:-1]] = 1
+            sizes = np.add.reduceat(first, starts[:-1]).tolist() if len(items) else []
+            counts.update(dict(zip(segment.skills.all(), sizes, strict=True)))
+        return {skill: counts[skill] for skill in sorted(counts) if split_words(skill)}
+
+    def count_samples(self, skill: str) -> int:
+        """How many samples list a skill in just these words."""
+        rows = [(segment, segment.skills.find(skill)) for segment in self.segments]
+        return sum(len(np.unique(segment.samples_of.of(row))) for segment, row in rows if row is not None)
+
+    def list_samples(self, skill: str, *, where: Where | None = None) -> list[str]:
+        """The samples that list a skill in just these words and fit `where`, by id."""
+        found: list[str] = []
+        for segment in self.segments:
+            row = segment.skills.find(skill)
             if row is not None:
-                run = slice(self._starts[row], self._starts[row + 1])
-                scores[self._samples[run]] += times * self._weights[run]
-        return top_hits(self.ids, scores, k)
+                rows = np.unique(segment.samples_of.of(row))
+                found += segment.ids.take(rows[self._allow(segment, where)[rows]] if where else rows)
+        return sorted(found)
+
+    def _locate(self, sample_id: str) -> tuple[Segment, int]:
+        for segment in self.segments:
+            row = segment.find(sample_id)
+            if row is not None:
+                return segment, row
+        raise KeyError(sample_id)
+
+    def _allow(self, segment: Segment, where: Where) -> NDArray[np.bool_]:
+        """bool[samples]: which samples fit every field."""
+        allowed = np.ones(len(segment), dtype=bool)
+        for field, wanted in where.items():
+            if field not in segment.fields:
+                remedy = f"the index keeps {', '.join(segment.fields) or 'no metadata'}"
+                raise OperatorError("no such field to filter by", where="where", value=field, remedy=remedy)
+            values, codes = segment.fields[field]
+            allowed &= np.array([value in wanted for value in values], dtype=bool)[codes]
+        return allowed
 
 
 def top_hits(ids: Sequence[str], scores: NDArray[np.float64], k: int) -> list[Hit]:
     """The k best above 0: score rounded to 9 decimals descending, then id; `ids` must be sorted."""
-    import numpy as np
-
-    rounded = np.round(scores, 9)
+    rounded = np.round(scores, DECIMALS)
     positive = np.flatnonzero(rounded > 0)
     best = positive[np.argsort(-rounded[positive], kind="stable")[: max(0, k)]]
     return [Hit(ids[i], float(rounded[i])) for i in best]
-
-
-def _weigh(
-    frequency: NDArray[np.float64],
-    word_of: NDArray[np.int64],
-    sample_of: NDArray[np.int64],
-    *,
-    documents: int,
-    words: int,
-) -> NDArray[np.float64]:
-    """float64[n] BM25 weight of each (word, sample) with its frequency in the sample."""
-    import numpy as np
-
-    if not len(frequency):
-        return frequency
-    lengths = np.bincount(sample_of, weights=frequency, minlength=documents)
-    holding = np.bincount(word_of, minlength=words)
-    idf = np.log(1 + (documents - holding + 0.5) / (holding + 0.5))
-    norm = K1 * (1 - B + B * lengths / lengths.mean())
-    weights: NDArray[np.float64] = idf[word_of] * frequency * (K1 + 1) / (frequency + norm[sample_of])
-    return weights

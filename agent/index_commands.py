@@ -1,0 +1,309 @@
+"""`errata index build | add | search | stats`: samples of any size by the skills that they need.
+
+FOLDER/lexical holds the exact BM25 index, FOLDER/chroma the distinct skills, FOLDER/index.json which embedding was
+chosen. Only argparse is imported at the top: the command line shows its help with this module loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tools.errors import OperatorError
+
+if TYPE_CHECKING:
+    from tools.retrieve.chroma import SkillCollection
+    from tools.retrieve.index_files import Manifest, Source
+    from tools.retrieve.lexical import Hit, SearchIndex, SkillIndex, Where
+    from tools.retrieve.segment import Sample
+    from tools.retrieve.sources import SampleFile
+
+EMBEDDINGS = ("none", "hashing", "encoder", "endpoint", "chroma")
+CHOICE = "index.json"
+OFF = "dense search is off: no embedding was chosen (--embedding)"
+
+
+def add_index(parser: argparse.ArgumentParser) -> None:
+    """The four commands and their options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, text in (
+        ("build", "index a file of samples; replaces what is there"),
+        ("add", "add a file of samples to an index"),
+        ("search", "find samples for a skill, and say why"),
+        ("stats", "what an index holds"),
+    ):
+        sub = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.add_argument("folder", type=Path, metavar="FOLDER", help="where the index lies")
+        sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
+        if name in ("build", "add"):
+            sub.add_argument("source", type=Path, metavar="FILE", help="JSON lines, also gzipped: id and skills")
+            sub.add_argument("--max-bad-share", type=float, default=0.02, metavar="X", help="default: 0.02")
+        if name == "build":
+            _add_build(sub)
+        if name == "search":
+            _add_search(sub)
+
+
+def _add_build(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--id", default="id", metavar="FIELD", help="field of the sample's id (default: id)")
+    sub.add_argument("--skills", default="skills", metavar="FIELD", help="field of its skills (default: skills)")
+    sub.add_argument("--keep", action="append", default=[], metavar="FIELD", help="metadata to filter by; repeatable")
+    sub.add_argument("--embedding", choices=EMBEDDINGS, default="none", help="for dense search (default: none)")
+    sub.add_argument("--model", metavar="NAME", help="folder of the encoder, or the endpoint's model")
+    sub.add_argument("--url", metavar="URL", help="the endpoint, e.g. http://127.0.0.1:8000/v1")
+    sub.add_argument("--key-env", metavar="NAME", help="environment variable that holds the endpoint's key")
+    sub.add_argument("--chroma", metavar="URL", help="a Chroma server instead of a folder")
+
+
+def _add_search(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("query", metavar="SKILL", help="what is looked for, in words")
+    sub.add_argument("-k", type=int, default=10, metavar="N", help="samples (default: 10)")
+    sub.add_argument("--mode", choices=("bm25", "dense", "hybrid"), default="bm25", help="default: bm25")
+    sub.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="filter; repeatable")
+
+
+def run_index(arguments: argparse.Namespace) -> int:
+    """Run one of the commands; returns the exit code."""
+    actions = {"build": _build, "add": _add, "search": _search, "stats": _stats}
+    told, lines = actions[arguments.action](arguments)
+    print(json.dumps(told, ensure_ascii=False) if arguments.json else "\n".join(lines))
+    return 0
+
+
+Told = tuple[dict[str, Any], list[str]]
+
+
+def _build(arguments: argparse.Namespace) -> Told:
+    from tools.retrieve.index_files import build_index
+
+    folder = arguments.folder
+    choice = {name: getattr(arguments, name) for name in ("embedding", "model", "url", "key_env", "chroma")}
+    file = _open_file(arguments, names=(arguments.id, arguments.skills), fields=arguments.keep)
+    made = build_index(
+        folder / "lexical",
+        file.read(),
+        source=_describe(arguments.source, file, folder),
+        fields=arguments.keep,
+        names=(arguments.id, arguments.skills),
+    )
+    (folder / CHOICE).write_text(json.dumps(choice) + "\n", encoding="utf-8")
+    dense = choice["embedding"] != "none"
+    if dense:
+        _open_collection(folder, _open_lexical(folder)).close()
+    return _tell(folder, made, file, dense=dense)
+
+
+def _add(arguments: argparse.Namespace) -> Told:
+    from tools.retrieve.index_files import add_samples, require_manifest
+
+    folder = arguments.folder
+    before = require_manifest(folder / "lexical")
+    file = _open_file(arguments, names=(before.id_field, before.skills_field), fields=before.fields)
+    new: dict[str, None] = {}
+    made = add_samples(
+        folder / "lexical", _note_skills(file.read(), new), source=_describe(arguments.source, file, folder)
+    )
+    dense = _read_choice(folder)["embedding"] != "none"
+    if dense:
+        index, collection = _open_lexical(folder), _make_collection(folder)
+        collection.add({skill: index.count_samples(skill) for skill in new}, of=_stamp(made))
+        collection.close()
+    return _tell(folder, made, file, dense=dense)
+
+
+def _note_skills(samples: Iterator[Sample], new: dict[str, None]) -> Iterator[Sample]:
+    for sample in samples:
+        new.update(dict.fromkeys(sample[1]))
+        yield sample
+
+
+def _describe(path: Path, file: SampleFile, folder: Path) -> Callable[[], Source]:
+    """The source as it is now, with the counts of `file` when it was read; raises OperatorError if it changed."""
+    from tools.retrieve.index_files import describe_source
+
+    before = describe_source(path, folder=folder / "lexical")
+
+    def finish() -> Source:
+        if describe_source(path, folder=folder / "lexical") != before:
+            raise OperatorError("the file changed while it was read", where=str(path), remedy="begin again")
+        counts = {"samples": file.samples, "empty": file.empty, "skipped": file.skipped}
+        return before.model_copy(update=counts)
+
+    return finish
+
+
+def _search(arguments: argparse.Namespace) -> Told:
+    index = _open_lexical(arguments.folder)
+    where = _parse_where(arguments.where)
+    search = _choose_mode(arguments.folder, index, arguments.mode, where)
+    hits = search.search(arguments.query, arguments.k)
+    found = [_explain(index, arguments.query, hit) for hit in hits]
+    told = {"query": arguments.query, "mode": arguments.mode, "index": str(arguments.folder), "hits": found}
+    lines = [line for rank, entry in enumerate(found, start=1) for line in _hit_lines(rank, entry)]
+    return told, lines or [f"no sample needs anything like {arguments.query!r}"]
+
+
+def _explain(index: SkillIndex, query: str, hit: Hit) -> dict[str, Any]:
+    why = [{**match._asdict(), "adds": round(match.adds, 6)} for match in index.explain(query, hit.sample_id)]
+    return {"id": hit.sample_id, "score": hit.score, "skills": index.skills_of(hit.sample_id), "why": why}
+
+
+def _hit_lines(rank: int, entry: dict[str, Any]) -> list[str]:
+    matched = [
+        f"{w['word']} {w['adds']:.3f}" + (f" (x{w['in_sample']})" if w["in_sample"] > 1 else "") for w in entry["why"]
+    ]
+    return [
+        f"{rank:>3}  {entry['score']:.4f}  {entry['id']}",
+        f"       skills: {'; '.join(entry['skills'])}",
+        f"       why:    {', '.join(matched) or 'no word in common: near in meaning'}",
+    ]
+
+
+def _stats(arguments: argparse.Namespace) -> Told:
+    from tools.retrieve.index_files import disk_bytes, require_manifest
+
+    folder = arguments.folder
+    manifest = require_manifest(folder / "lexical")
+    index = _open_lexical(folder)
+    counts = index.count_skills()
+    top = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:10]
+    embedding = _read_choice(folder)["embedding"]
+    told = {
+        "samples": len(index),
+        "without_skill": sum(source.empty for source in manifest.sources),
+        "skipped_rows": sum(source.skipped for source in manifest.sources),
+        "skills": len(counts),
+        "segments": len(manifest.parts),
+        "fields": list(manifest.fields),
+        "embedding": embedding,
+        "bytes": disk_bytes(folder),
+        "sources": [{"path": source.path, "sha256": source.sha256} for source in manifest.sources],
+        "top_skills": [{"skill": skill, "samples": count} for skill, count in top],
+    }
+    lines = [
+        f"samples   {len(index)}, {told['without_skill']} without a skill; {told['skipped_rows']} rows were no samples",
+        f"skills    {len(counts)} distinct",
+        f"segments  {len(manifest.parts)}",
+        f"metadata  {', '.join(manifest.fields) or 'none'}",
+        f"dense     {embedding if embedding != 'none' else OFF}",
+        f"on disk   {disk_bytes(folder) / 1e6:.1f} MB",
+        *(f"source    {source.path} ({source.samples} samples, unchanged)" for source in manifest.sources),
+        *(f"{count:>9}  {skill}" for skill, count in top),
+    ]
+    return told, lines
+
+
+def _open_file(arguments: argparse.Namespace, *, names: tuple[str, str], fields: Sequence[str]) -> SampleFile:
+    from tools.retrieve.sources import SampleFile
+
+    return SampleFile(
+        arguments.source,
+        id_field=names[0],
+        skills_field=names[1],
+        fields=fields,
+        max_bad_share=arguments.max_bad_share,
+    )
+
+
+def _open_lexical(folder: Path) -> SkillIndex:
+    from tools.retrieve.index_files import open_index
+
+    return open_index(folder / "lexical")
+
+
+def _read_choice(folder: Path) -> dict[str, Any]:
+    """What was chosen for the dense part when the index was built."""
+    try:
+        choice: dict[str, Any] = json.loads((folder / CHOICE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        remedy = "build the index anew"
+        raise OperatorError("the choice of the embedding cannot be read", where=str(folder), remedy=remedy) from error
+    return choice
+
+
+def _make_collection(folder: Path) -> SkillCollection:
+    from tools.retrieve.chroma import SkillCollection
+    from tools.retrieve.embeddings import EmbeddingOptions, make_embedding
+
+    choice = _read_choice(folder)
+    encoder, key_env = choice["embedding"] == "encoder", choice["key_env"]
+    if key_env and not os.environ.get(key_env):
+        remedy = f"export {key_env}=..."
+        raise OperatorError("the environment variable is not set", where="--key-env", value=key_env, remedy=remedy)
+    options = EmbeddingOptions(
+        kind=choice["embedding"],
+        folder=choice["model"] if encoder else None,
+        model=None if encoder else choice["model"],
+        base_url=choice["url"],
+    )
+    embedding = make_embedding(options, key=os.environ.get(key_env) if key_env else None)
+    return SkillCollection(folder / "chroma", embedding=embedding, server=choice["chroma"])
+
+
+def _open_collection(folder: Path, index: SkillIndex) -> SkillCollection:
+    """The skills in Chroma, brought up to the lexical index where they are behind it."""
+    from tools.retrieve.index_files import require_manifest
+
+    collection, stamp = _make_collection(folder), _stamp(require_manifest(folder / "lexical"))
+    if not collection.is_of(stamp):
+        collection.build(index.count_skills(), of=stamp)
+    return collection
+
+
+def _stamp(manifest: Manifest) -> str:
+    """Stands for the content of an index, however it is cut into segments."""
+    return " ".join(source.sha256 for source in manifest.sources)
+
+
+def _choose_mode(folder: Path, index: SkillIndex, mode: str, where: Where) -> SearchIndex:
+    from tools.retrieve.dense import DenseIndex, FilteredIndex
+
+    if mode == "bm25":
+        return FilteredIndex(index, where)
+    if _read_choice(folder)["embedding"] == "none":
+        remedy = "build the index with --embedding hashing, encoder, endpoint or chroma; or use --mode bm25"
+        raise OperatorError(
+            "dense search is off: the index has no embedding", where="--mode", value=mode, remedy=remedy
+        )
+    dense = DenseIndex(_open_collection(folder, index), index)
+    if mode == "dense":
+        return FilteredIndex(dense, where)
+    from tools.retrieve.select import HybridIndex
+
+    return HybridIndex(FilteredIndex(index, where), FilteredIndex(dense, where))
+
+
+def _parse_where(pairs: Sequence[str]) -> Where:
+    """FIELD=VALUE; a field that comes twice may have either value."""
+    wanted: dict[str, list[str]] = {}
+    for pair in pairs:
+        field, equals, value = pair.partition("=")
+        if not equals:
+            raise OperatorError("no filter", where="--where", value=pair, remedy="write FIELD=VALUE")
+        wanted.setdefault(field, []).append(value)
+    return wanted
+
+
+def _tell(folder: Path, made: Manifest, file: SampleFile, *, dense: bool) -> Told:
+    from tools.records import to_jsonl
+
+    if file.reasons:
+        (folder / "skipped.jsonl").write_text(to_jsonl(file.reasons), encoding="utf-8")
+    total = sum(part.samples for part in made.parts)
+    told = {
+        "samples": file.samples,
+        "without_skill": file.empty,
+        "skipped_rows": file.skipped,
+        "total": total,
+        "segments": len(made.parts),
+        "dense": dense,
+    }
+    lines = [f"{file.samples} samples indexed, {file.empty} of them without a skill; {total} in all"]
+    if file.skipped:
+        first = file.reasons[0]
+        lines.append(f"{file.skipped} rows are no samples; row {first.row}: {first.reason}; see {folder}/skipped.jsonl")
+    return told, lines if dense else [*lines, OFF]
