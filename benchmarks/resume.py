@@ -31,7 +31,7 @@ RECEIPT_SECONDS = 2.0
 
 def start_run(name: str, *, runs: Path, resume: bool) -> subprocess.Popen[bytes]:
     """Start or resume a run in a session of its own, so that its whole process group can be killed."""
-    words = ["resume", name] if resume else ["run", str(CONFIG), "--name", name]
+    words = ["resume", f"{name}-1"] if resume else ["run", str(CONFIG), "--name", name]
     command = [sys.executable, "-m", "agent", *words, "--runs-dir", str(runs), "--json"]
     with (runs / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
