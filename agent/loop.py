@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -118,13 +119,14 @@ def _build_context(
     inner = parts.teacher or build_teacher(settings)
     identity = digest("teacher", inner.name, settings.teacher.model_dump(mode="json"))
     teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
+    began = time.monotonic()
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
     indexing = teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls)
     indexed = index_pool(
         problems["pool"], settings=settings, folder=folder, teacher=indexing, receipts=receipts
     )
     summary = f"{len(indexed.skill_names)} distinct skills"
-    reporter.stage_ended("index", iteration=0, seconds=0.0, summary=summary)
+    reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=summary)
     return Context(
         settings=settings,
         folder=folder,

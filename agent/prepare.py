@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -149,6 +150,7 @@ def prepare_problems(
     """
     world = settings.data.world
     total = sum(world.sizes.model_dump().values()) if world else 0
+    began = time.monotonic()
     reporter.stage_started("prepare", iteration=0, total=total)
 
     def advance(done: int, total: int) -> None:
@@ -173,7 +175,7 @@ def prepare_problems(
     rows = f"{len(skipped)} rows skipped ({bad} of them bad)" if bad else f"{len(skipped)} rows skipped"
     summary = f"{counts}; {rows}, {len(overlaps)} overlaps left out"
     folder.event("stage_ended", stage="prepare", iteration=0, summary=summary)
-    reporter.stage_ended("prepare", iteration=0, seconds=0.0, summary=summary)
+    reporter.stage_ended("prepare", iteration=0, seconds=time.monotonic() - began, summary=summary)
     return apart, fence
 
 
