@@ -6,10 +6,10 @@ import contextlib
 import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.language_models.chat_models import BaseChatModel
 
@@ -21,16 +21,25 @@ from agent.prepare import index_pool, make_forbid, prepare_problems
 from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, ReplyStore
 from agent.run_folder import RunFolder, disk_faults
-from agent.settings import Settings
+from agent.settings import Settings, TeacherSettings
 from agent.settings_file import dump_settings, load_settings
 from agent.state import first_state
 from agent.student import LocalStudent, base_checkpoint
+from prompts import prompt_digest
 from tools.errors import OperatorError, StopRequested
 from tools.records import Checkpoint, digest
+from tools.teacher.chat_options import ROLES
 from tools.teacher.protocol import Teacher
+
+if TYPE_CHECKING:
+    from tools.teacher.chat_stack import ChatStack
 
 THREAD = "loop"
 SETTINGS = "settings.yaml"
+PAID = "paid.sqlite"
+"""Replies, ledger and reservations of a teacher behind an endpoint."""
+PROMPTS = ("mistake_step", "missing_skill", "required_skills", "judge", "propose")
+"""Prompts of the chat teacher."""
 
 
 class Parts(NamedTuple):
@@ -41,6 +50,8 @@ class Parts(NamedTuple):
     decider: BaseChatModel | None = None
     key: str | None = None
     """Key of the deciding model's endpoint."""
+    keys: Mapping[str, str] = {}
+    """Keys of the teacher's endpoints, by the environment variable that holds them."""
 
 
 def run_loop(
@@ -115,8 +126,9 @@ def _build_context(
     folder.merge_records("checkpoints.jsonl", [base_checkpoint(settings)], kind=Checkpoint)
     store = ReplyStore(folder.path / "teacher.sqlite")
     stack.callback(store.close)
-    inner = parts.teacher or build_teacher(settings)
-    identity = digest("teacher", inner.name, settings.teacher.model_dump(mode="json"))
+    stack_of_chat = chat_stack(settings, folder=folder, keys=parts.keys, stack=stack)
+    inner = parts.teacher or build_teacher(settings, chat=stack_of_chat)
+    identity = digest("teacher", inner.name, identify_teacher(settings.teacher))
     teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
     indexing = teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls)
@@ -136,12 +148,39 @@ def _build_context(
         skill_names=indexed.skill_names,
         forbid=make_forbid(problems, options=settings.firewall),
         decider=decider,
+        purse=stack_of_chat.purse if stack_of_chat else None,
         reporter=reporter,
     )
 
 
-def build_teacher(settings: Settings) -> Teacher:
-    """The teacher that the settings name."""
+def chat_stack(
+    settings: Settings, *, folder: RunFolder, keys: Mapping[str, str], stack: contextlib.ExitStack
+) -> ChatStack | None:
+    """Connections, cache and caps of a chat teacher, closed with `stack`; None for any other teacher."""
+    options = settings.teacher.chat
+    if settings.teacher.kind != "chat" or options is None:
+        return None
+    from tools.teacher.chat_stack import ChatStack
+
+    return stack.enter_context(ChatStack(options, keys=keys, path=folder.path / PAID, run=folder.id))
+
+
+def identify_teacher(settings: TeacherSettings) -> object:
+    """What of the settings decides the teacher's replies: patience, caps and prices of an endpoint do not."""
+    if settings.kind != "chat" or settings.chat is None:
+        return settings.model_dump(mode="json", exclude={"chat"})
+    shared = settings.chat.model_dump(mode="json", include={"images", "top_logprobs", "unanswered"})
+    decisive = {"model", "max_tokens", "temperature"}
+    roles = {role: settings.chat.endpoint(role).model_dump(include=decisive) for role in ROLES}
+    return [settings.kind, shared, roles, [prompt_digest(name) for name in PROMPTS]]
+
+
+def build_teacher(settings: Settings, *, chat: ChatStack | None = None) -> Teacher:
+    """The teacher that the settings name; `chat` is what a chat teacher stands on."""
+    if chat is not None:
+        from tools.world.programs import FAMILIES
+
+        return chat.teacher(families=tuple(FAMILIES) if settings.data.world else ())
     if settings.teacher.kind == "annotations":
         from tools.teacher.annotations import AnnotationsTeacher
 

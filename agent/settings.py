@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tools.data.firewall import FirewallOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
+from tools.teacher.chat_options import ChatOptions
 from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
 from tools.world.generate import WorldSizes
@@ -99,9 +100,17 @@ class StudentSettings(Branch):
 class TeacherSettings(Branch):
     """Who reads the errors."""
 
-    kind: Literal["world", "annotations"] = "world"
+    kind: Literal["world", "annotations", "chat"] = "world"
     world: WorldTeacherOptions = WorldTeacherOptions()
     """Knobs of the embedded teacher; read where `kind` is `world`."""
+    chat: ChatOptions | None = None
+    """The language model behind an endpoint; read where `kind` is `chat`."""
+
+    @model_validator(mode="after")
+    def _chat_has_an_endpoint(self) -> TeacherSettings:
+        if self.kind == "chat" and self.chat is None:
+            raise ValueError("the chat teacher needs an endpoint; give teacher.chat.base_url and teacher.chat.model")
+        return self
 
 
 class DecideSettings(Branch):

@@ -88,10 +88,20 @@ def find_parts(settings: Settings) -> Parts:
     from agent.loop import Parts
 
     name = settings.decide.key_env
-    if name is not None and not os.environ.get(name):
-        remedy = f"export {name}=..., or set decide.key_env to null"
-        raise OperatorError("the environment variable is not set", where="decide.key_env", value=name, remedy=remedy)
-    return Parts(key=os.environ[name] if name else None)
+    keys = {} if name is None else read_keys([name], where="decide.key_env")
+    chat = settings.teacher.chat if settings.teacher.kind == "chat" else None
+    return Parts(
+        key=keys.get(name or ""), keys=read_keys(chat.key_names, where="teacher.chat.key_env") if chat else {}
+    )
+
+
+def read_keys(names: Sequence[str], *, where: str) -> dict[str, str]:
+    """Keys from the environment; raises OperatorError for a variable that is not set."""
+    for name in names:
+        if not os.environ.get(name):
+            remedy = f"export {name}=..., or set {where} to null"
+            raise OperatorError("the environment variable is not set", where=where, value=name, remedy=remedy)
+    return {name: os.environ[name] for name in names}
 
 
 def run_to_end(folder: RunFolder, loop: Loop, *, json_lines: bool) -> int:

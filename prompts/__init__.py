@@ -23,7 +23,9 @@ BAR = "| "
 _BREAKS = re.compile(r"\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1b\x1f\x7f-\x84\x86-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 """Control characters and marks of writing direction: they can hide text from a person, never carry it."""
-_CONTROL = re.compile(r"<(?=\|)|(?<=\|)>|\[(?=/?INST\])|<(?=/?(?:s|bos|eos|pad|unk|image|start_of_turn|end_of_turn)>)|<(?=</?SYS>>)")
+_CONTROL = re.compile(
+    r"<(?=\|)|(?<=\|)>|\[(?=/?INST\])|<(?=/?(?:s|bos|eos|pad|unk|image|start_of_turn|end_of_turn)>)|<(?=</?SYS>>)"
+)
 """Beginnings and ends of what chat templates take for the change of a speaker."""
 
 

@@ -1,4 +1,4 @@
-"""A small server of the OpenAI chat protocol on loopback: it plays a script, records every request, misbehaves on demand.
+"""A small server of the OpenAI chat protocol on loopback: plays a script, records every request, misbehaves on demand.
 
 `answer` maps the body of a request to an `Answer`; `fault` names what goes wrong with the n-th request, or nothing.
 """
@@ -76,7 +76,7 @@ class ChatServer:
     ) -> None:
         self.answer, self.fault, self.hang_seconds, self._keep = answer, fault, hang_seconds, keep_bodies
         self.seen: list[Seen] = []
-        self.most_at_once = 0
+        self.most_at_once = self.billed_tokens = 0
         self._at_once = 0
         self._lock = threading.Lock()
         self._http = _Server(("127.0.0.1", 0), _Handler)
@@ -103,6 +103,10 @@ class ChatServer:
             kept = body if self._keep else {}
             self.seen.append(Seen(number, messages_digest(body.get("messages")), fault, kept, key))
         return fault
+
+    def bill(self, tokens: int) -> None:
+        with self._lock:
+            self.billed_tokens += tokens
 
     def enter(self) -> None:
         with self._lock:
@@ -155,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "drop":
             return self._hang_up()
         reply = complete(owner.answer(body), body, fault)
+        owner.bill(reply["usage"]["total_tokens"])
         if fault in ("half", "half_json", "html"):
             return self._cut(json.dumps(reply), fault)
         if fault == "drip":

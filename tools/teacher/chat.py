@@ -165,7 +165,8 @@ class ChatTeacher:
 
     def _request(self, prompt: Prompt, *, problem: Problem | None = None, **values: object) -> ChatRequest:
         if problem is not None:
-            values |= {"question": problem.question, "choices": list(zip(problem.letters, problem.choices, strict=True))}
+            choices = list(zip(problem.letters, problem.choices, strict=True))
+            values |= {"question": problem.question, "choices": choices}
         messages: list[dict[str, Any]] = list(render_messages(prompt.name, **values))
         if problem is not None and problem.images and self._options.images:
             pictures = [_show_picture(image) for image in problem.images]

@@ -21,7 +21,14 @@ BY_STATUS: dict[int, FaultKind] = {
     425: "server",
     429: "rate_limited",
 }
-TOO_LONG = ("context_length", "context length", "context window", "maximum context", "prompt is too long", "input tokens")
+TOO_LONG = (
+    "context_length",
+    "context length",
+    "context window",
+    "maximum context",
+    "prompt is too long",
+    "input tokens exceed",
+)
 FILTERED = ("content_filter", "content management policy", "responsibleaipolicy")
 SPENT = ("insufficient_quota", "billing_hard_limit", "exceeded your current quota", "insufficient balance")
 

@@ -25,6 +25,7 @@ class OpenAIEndpoint:
 
     def __init__(self, options: EndpointOptions, *, key: str | None = None, concurrency: int = 8) -> None:
         """`key` is the key itself, as the command line read it; None for a server that asks for none."""
+        import openai
         from langchain_core.rate_limiters import InMemoryRateLimiter
         from langchain_openai import ChatOpenAI
         from pydantic import SecretStr
@@ -40,6 +41,8 @@ class OpenAIEndpoint:
             "use_responses_api": False,
             "rate_limiter": limiter,
             "cache": False,
+            # Its own client: the library's default one is shared by all instances, and closed for all by the first.
+            "http_async_client": openai.DefaultAsyncHttpxClient(timeout=options.timeout_seconds),
         }
         self.options, self._concurrency = options, concurrency
         self._model = ChatOpenAI(**arguments)

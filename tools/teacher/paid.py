@@ -60,7 +60,8 @@ class Purse:
             return None
         cached = min(usage.tokens_cached or 0, usage.tokens_in)
         cheap = price.tokens_in if price.tokens_cached is None else price.tokens_cached
-        return ((usage.tokens_in - cached) * price.tokens_in + cached * cheap + usage.tokens_out * price.tokens_out) / 1e6
+        full = (usage.tokens_in - cached) * price.tokens_in + usage.tokens_out * price.tokens_out
+        return (full + cached * cheap) / 1e6
 
 
 class PaidEndpoint:

@@ -208,10 +208,10 @@ class PaidStore:
         gone = [row for row in rows if row[0] != os.getpid() and not is_alive(row[0])]
         return Held(len(gone), sum(row[1] for row in gone), sum(row[2] for row in gone))
 
-    def keys(self) -> set[str]:
-        """Keys of all requests that have a reply."""
+    def requests(self) -> list[str]:
+        """All requests that have a reply, as JSON, in the order of their keys."""
         with self._turn, self._faults():
-            return {row[0] for row in self._connection.execute("SELECT key FROM replies")}
+            return [row[0] for row in self._connection.execute("SELECT request FROM replies ORDER BY key")]
 
     def close(self) -> None:
         """Close the file; the store cannot be used after."""

@@ -122,7 +122,8 @@ def shape_request(
         extra.append({"role": "user", "content": f"Reply with one JSON object alone that fits this schema:\n{form}"})
     for fault in wrong:
         extra.append({"role": "assistant", "content": fault.said})
-        extra.append({"role": "user", "content": f"This cannot be used: {fault}. Reply again as asked, and nothing else."})
+        what = f"This cannot be used: {fault}. Reply again as asked, and nothing else."
+        extra.append({"role": "user", "content": what})
     if mode == request.mode and not extra:
         return request
     return request.model_copy(update={"mode": mode, "repair": tuple(extra)})
