@@ -207,10 +207,10 @@ def print_plan(settings: Settings, *, json_lines: bool) -> int:
 
 def plan_of(settings: Settings) -> dict[str, Any]:
     """What a run may use, in words and numbers."""
-    budget = settings.budget
-    data = settings.data
+    budget, data = settings.budget, settings.data
+    chat = settings.teacher.chat if settings.teacher.kind == "chat" else None
     sources = {split: getattr(data, split) for split in ("pool", "diagnosis", "gate", "test")}
-    return {
+    plan = {
         "data": "embedded world" if data.world else {k: str(Path(s.path)) for k, s in sources.items() if s},
         "questions": data.world.sizes.model_dump() if data.world else {k: s.limit for k, s in sources.items() if s},
         "iterations at most": budget.iterations,
@@ -220,3 +220,8 @@ def plan_of(settings: Settings) -> dict[str, Any]:
         "seconds at most": budget.total.seconds,
         "decided by": settings.decide.model if settings.control == "none" else f"control: {settings.control}",
     }
+    if chat is not None and settings.diagnosed:
+        from agent.forecast import forecast
+
+        plan |= {f"forecast, {name}": line for name, line in forecast(settings, chat=chat).items()}
+    return plan
