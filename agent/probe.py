@@ -52,7 +52,8 @@ def _probe_role(role: str, chat: ChatOptions, keys: dict[str, str]) -> list[Chec
     for name_, able, seen in found:
         ok = True if able else False if name_ in NEEDED else None
         checks.append(Check(name_, ok, seen if able else f"no ({seen})", NEEDED.get(name_) or REMEDIES["connection"]))
-    if not any(c.able for c in found if c.name in ("schema (strict)", "tool calls", "plain JSON")):
+    structured = [c.able for c in found if c.name in ("schema (strict)", "tool calls", "plain JSON")]
+    if structured and not any(structured):
         checks.append(Check("structured replies", False, "in no way", "use another model"))
     price = chat.prices.get(options.model)
     told = "not in the settings: money stays unknown"

@@ -42,7 +42,9 @@ def classify_fault(error: BaseException, *, seconds: float) -> EndpointFault:
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         return EndpointFault("timeout", f"no whole reply within {seconds:g} s", billed=True)
     if isinstance(error, openai.APIConnectionError):
-        cause = error.__cause__ or error
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
         return EndpointFault("connection", f"the connection failed ({type(cause).__name__}: {cause})", billed=True)
     if isinstance(error, openai.APIError | openai.OpenAIError) and "context window" in str(error):
         return EndpointFault("too_long", _say(error))

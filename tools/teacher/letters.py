@@ -18,7 +18,7 @@ _AROUND = " \t\n\u2581\u0120()[]{}*_.,:;'\"`\\"
 def letter_of(token: str, letters: Sequence[str]) -> str | None:
     """The letter that a token is a surface form of: "A", " A", "(A", "a"."""
     bare = token.strip(_AROUND).upper()
-    return bare if bare in letters else None
+    return bare if len(bare) == 1 and bare in letters else None
 
 
 def find_answer_position(top: Sequence[Sequence[TokenChoice]], letters: Sequence[str]) -> int | None:
@@ -33,10 +33,10 @@ def find_answer_position(top: Sequence[Sequence[TokenChoice]], letters: Sequence
 
 
 def _is_article(top: Sequence[Sequence[TokenChoice]], place: int) -> bool:
-    """A lower-case "a" with a word behind it."""
+    """An "a" or "A" with a word behind it (as the parser of answers has it; methods, section 1)."""
     token = top[place][0].token.strip(_AROUND)
     following = top[place + 1][0].token if place + 1 < len(top) else ""
-    return token == "a" and following.strip(_AROUND)[:1].isalpha()
+    return token in ("a", "A") and following.strip(_AROUND)[:1].islower()
 
 
 def read_options(reply: ChatReply, letters: Sequence[str]) -> OptionReply:
