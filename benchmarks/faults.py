@@ -52,6 +52,9 @@ CAPS = PaidCaps(calls=260, tokens=150_000, money=0.12)
 PRICE = Price(tokens_in=0.5, tokens_out=1.5)
 KILLS = 10
 HANG = 1.5
+"""Seconds after which the client gives a reply up; a hanging server takes a little longer."""
+LATENCY = 0.1
+"""Seconds of an answer, so that 64 requests are in flight at a time."""
 
 
 class Outcome(NamedTuple):
@@ -154,12 +157,15 @@ def run_seed(seed: int, *, errors: int, folder: Path, expected: str) -> Measured
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     stops, tracebacks = [], 0
-    with ChatServer(WorldAnswers(), fault=draw_fault(seed), hang_seconds=HANG * 1.2, keep_bodies=False) as server:
+    server = ChatServer(
+        WorldAnswers(), fault=draw_fault(seed), hang_seconds=HANG * 1.2, latency=LATENCY, keep_bodies=False
+    )
+    with server:
         over = False
         caps: PaidCaps | None = CAPS
         for _ in range(STOPS):
             try:
-                outcome = diagnose(folder, url=server.url, errors=errors, concurrency=64 if caps else 16, caps=caps)
+                outcome = diagnose(folder, url=server.url, errors=errors, concurrency=64 if caps else 24, caps=caps)
             except Exception:  # noqa: BLE001 - what is looked for
                 traceback.print_exc()
                 tracebacks += 1
@@ -207,7 +213,8 @@ def kill_run(*, errors: int, folder: Path, expected: str, kills: int) -> Killed:
     context.set_forkserver_preload(["benchmarks.faults", "langchain_openai"])
     known: set[str] = set()
     repaid, stored, ends = 0, [], Counter[str]()
-    with ChatServer(WorldAnswers(), fault=draw_fault(100), hang_seconds=HANG * 1.2) as server:
+    server = ChatServer(WorldAnswers(), fault=draw_fault(100), hang_seconds=HANG * 1.2, latency=LATENCY)
+    with server:
         while ends["done"] == 0 and sum(ends.values()) < STOPS:
             first = len(server.seen)
             process = context.Process(target=work, args=(folder, server.url, errors))
@@ -245,7 +252,7 @@ def stored_requests(path: Path) -> set[str]:
 def main() -> None:
     """Run everything and write the table."""
     arguments = parse_arguments(__doc__ or "")
-    errors, seeds = (60, range(3)) if arguments.quick else (500, range(10))
+    errors, seeds, kills = (60, range(3), 4) if arguments.quick else (500, range(10), KILLS)
     root, began = arguments.runs_dir / "faults", time.monotonic()
     shutil.rmtree(root, ignore_errors=True)
     (root / "calm").mkdir(parents=True)
@@ -260,7 +267,7 @@ def main() -> None:
             pool.submit(run_seed, seed, errors=errors, folder=root / f"seed-{seed}", expected=expected)
             for seed in seeds
         ]
-        killed = kill_run(errors=errors, folder=root / "killed", expected=expected, kills=KILLS)
+        killed = kill_run(errors=errors, folder=root / "killed", expected=expected, kills=kills)
         runs = [future.result() for future in waiting]
     report(runs, killed, errors=errors, asked=asked, seconds=time.monotonic() - began, quick=arguments.quick)
 

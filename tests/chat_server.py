@@ -72,9 +72,11 @@ class ChatServer:
         *,
         fault: Callable[[int, dict[str, Any]], str | None] = lambda _, __: None,
         hang_seconds: float = 0.5,
+        latency: float = 0.0,
         keep_bodies: bool = True,
     ) -> None:
-        self.answer, self.fault, self.hang_seconds, self._keep = answer, fault, hang_seconds, keep_bodies
+        self.answer, self.fault, self._keep = answer, fault, keep_bodies
+        self.hang_seconds, self.latency = hang_seconds, latency
         self.seen: list[Seen] = []
         self.most_at_once = self.billed_tokens = 0
         self._at_once = 0
@@ -158,6 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._hang_up()
         if fault == "drop":
             return self._hang_up()
+        time.sleep(owner.latency)
         reply = complete(owner.answer(body), body, fault)
         owner.bill(reply["usage"]["total_tokens"])
         if fault in ("half", "half_json", "html"):

@@ -122,8 +122,8 @@ def test_pictures_are_shown_where_skills_are_asked_for(tmp_path):
             content = server.seen[-1].body["messages"][1]["content"]
             assert isinstance(content, list) == images
         assert server.seen[0].body["messages"][1]["content"][1]["image_url"]["url"].startswith("data:image/png;base64,")
+        gone = problem.model_copy(update={"images": (ImageRef(path="gone.png", sha256="0"),)})
         with open_stack(server, tmp_path) as stack, pytest.raises(OperatorError, match=r"gone\.png"):
-            gone = problem.model_copy(update={"images": (ImageRef(path="gone.png", sha256="0"),)})
             stack.teacher().judge([JudgeRequest(problem=gone)])
 
 
@@ -131,13 +131,13 @@ def test_it_steps_down_from_schema_to_tool_to_json(tmp_path):
     def fault(_, body):
         return "no_schema" if "response_format" in body else "no_tools" if "tools" in body else None
 
-    with ChatServer(lambda _: Answer('{"score": 3, "reason": "x"}'), fault=fault) as server:
-        with open_stack(server, tmp_path) as stack:
-            teacher = stack.teacher()
-            assert teacher.judge([JudgeRequest(problem=PROBLEM)])[0].score == 3
-            assert [seen.fault for seen in server.seen] == ["no_schema", "no_tools", ""]
-            teacher.judge([JudgeRequest(problem=PROBLEM.model_copy(update={"question": "Another?"}))])
-            assert server.seen[-1].number == 3
+    server = ChatServer(lambda _: Answer('{"score": 3, "reason": "x"}'), fault=fault)
+    with server, open_stack(server, tmp_path) as stack:
+        teacher = stack.teacher()
+        assert teacher.judge([JudgeRequest(problem=PROBLEM)])[0].score == 3
+        assert [seen.fault for seen in server.seen] == ["no_schema", "no_tools", ""]
+        teacher.judge([JudgeRequest(problem=PROBLEM.model_copy(update={"question": "Another?"}))])
+        assert server.seen[-1].number == 3
 
 
 def test_a_useless_reply_is_repaired_by_telling_what_was_wrong(tmp_path):
@@ -178,12 +178,12 @@ def test_where_the_settings_say_skip_one_question_is_left_out_and_seen_to_be(tmp
     def fault(_, body):
         return "too_long" if "LONG" in json.dumps(body) else None
 
-    with ChatServer(lambda _: say_letter([0.9, 0.1]), fault=fault) as server:
-        with open_stack(server, tmp_path, unanswered="skip") as stack:
-            fine, left_out = stack.teacher().option_probabilities(
-                [option_request(options=("a", "b")), option_request(options=("a", "b"), question="LONG")]
-            )
-            outcomes = sorted(line.outcome for line in stack.purse.store.lines("r"))
+    server = ChatServer(lambda _: say_letter([0.9, 0.1]), fault=fault)
+    with server, open_stack(server, tmp_path, unanswered="skip") as stack:
+        fine, left_out = stack.teacher().option_probabilities(
+            [option_request(options=("a", "b")), option_request(options=("a", "b"), question="LONG")]
+        )
+        outcomes = sorted(line.outcome for line in stack.purse.store.lines("r"))
     assert fine.mass > 0.9
     assert left_out.mass == 0, "an unscored prefix, no answer"
     assert outcomes == ["paid", "too_long"]
@@ -193,7 +193,7 @@ def test_roles_may_have_models_and_keys_of_their_own(tmp_path):
     with ChatServer(lambda _: Answer('{"score": 3, "reason": "x"}', top=say_letter([1, 0]).top)) as server:
         roles = {"judge": RoleOptions(model="large", key_env="K")}
         options = ChatOptions(base_url=server.url, model="small", patience=QUICK, roles=roles)
-        with pytest.raises(OperatorError, match="K"), ChatStack(options, keys={}, path=tmp_path / "a", run="r") as stack:
+        with ChatStack(options, keys={}, path=tmp_path / "a", run="r") as stack, pytest.raises(OperatorError, match="K"):
             stack.teacher()
         with ChatStack(options, keys={"K": "secret"}, path=tmp_path / "b", run="r") as stack:
             teacher = stack.teacher()

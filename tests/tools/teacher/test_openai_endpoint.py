@@ -152,8 +152,8 @@ def test_a_tool_call_carries_a_reply(asked):
     reply = play(asked, "", make_request(reply_schema=SCHEMA, mode="tool"), answer)
     assert reply.parsed == {"skill": "count shapes"}
     assert asked[1].seen[-1].body["tool_choice"]["function"]["name"] == "reply"
+    stolen = Answer("", tool_calls=[("steal", '{"skill": "count shapes"}')])
     with pytest.raises(EndpointFault, match="there is no tool 'steal'"):
-        stolen = Answer("", tool_calls=[("steal", '{"skill": "count shapes"}')])
         play(asked, "", make_request(reply_schema=SCHEMA, mode="tool"), stolen)
 
 
