@@ -28,7 +28,7 @@ from agent.student import LocalStudent, base_checkpoint
 from prompts import prompt_digest
 from tools.errors import OperatorError, StopRequested
 from tools.records import Checkpoint, digest
-from tools.teacher.chat_options import ROLES
+from tools.teacher.chat_options import ROLES, ChatOptions
 from tools.teacher.protocol import Teacher
 
 if TYPE_CHECKING:
@@ -117,8 +117,9 @@ def _build_context(
     settings: Settings, *, folder: RunFolder, reporter: Reporter, parts: Parts, stack: contextlib.ExitStack
 ) -> Context:
     student = parts.student or stack.enter_context(LocalStudent(settings, folder=folder))
+    paid = chat_stack(settings, folder=folder, parts=parts, stack=stack)
     decider = parts.decider or build_decider(
-        settings.decide, synthesize_share=settings.synthesize.share, key=parts.key
+        settings.decide, synthesize_share=settings.synthesize.share, chat=paid
     )
     receipts = Receipts(folder)
     problems, fence = prepare_problems(settings, folder=folder, receipts=receipts, reporter=reporter)
@@ -126,8 +127,7 @@ def _build_context(
     folder.merge_records("checkpoints.jsonl", [base_checkpoint(settings)], kind=Checkpoint)
     store = ReplyStore(folder.path / "teacher.sqlite")
     stack.callback(store.close)
-    stack_of_chat = chat_stack(settings, folder=folder, keys=parts.keys, stack=stack)
-    inner = parts.teacher or build_teacher(settings, chat=stack_of_chat)
+    inner = parts.teacher or build_teacher(settings, chat=paid)
     identity = digest("teacher", inner.name, identify_teacher(settings.teacher))
     teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
@@ -148,20 +148,22 @@ def _build_context(
         skill_names=indexed.skill_names,
         forbid=make_forbid(problems, options=settings.firewall),
         decider=decider,
-        purse=stack_of_chat.purse if stack_of_chat else None,
+        purse=paid.purse if paid else None,
         reporter=reporter,
     )
 
 
 def chat_stack(
-    settings: Settings, *, folder: RunFolder, keys: Mapping[str, str], stack: contextlib.ExitStack
+    settings: Settings, *, folder: RunFolder, parts: Parts, stack: contextlib.ExitStack
 ) -> ChatStack | None:
-    """Connections, cache and caps of a chat teacher, closed with `stack`; None for any other teacher."""
-    options = settings.teacher.chat
-    if settings.teacher.kind != "chat" or options is None:
+    """Connections, cache and caps of what speaks to an endpoint, closed with `stack`; None where nothing does."""
+    decide, options = settings.decide, settings.teacher.chat
+    if settings.teacher.kind != "chat" and decide.model == "rules":
         return None
     from tools.teacher.chat_stack import ChatStack
 
+    options = options or ChatOptions(base_url=decide.base_url or "", model=decide.model, key_env=decide.key_env)
+    keys = {**parts.keys, **({decide.key_env: parts.key} if decide.key_env and parts.key else {})}
     return stack.enter_context(ChatStack(options, keys=keys, path=folder.path / PAID, run=folder.id))
 
 
@@ -177,7 +179,7 @@ def identify_teacher(settings: TeacherSettings) -> object:
 
 def build_teacher(settings: Settings, *, chat: ChatStack | None = None) -> Teacher:
     """The teacher that the settings name; `chat` is what a chat teacher stands on."""
-    if chat is not None:
+    if settings.teacher.kind == "chat" and chat is not None:
         from tools.world.programs import FAMILIES
 
         return chat.teacher(families=tuple(FAMILIES) if settings.data.world else ())

@@ -45,7 +45,7 @@ def _probe_role(role: str, chat: ChatOptions, keys: dict[str, str]) -> list[Chec
     try:
         found = probe_endpoint(endpoint, options=options, top_logprobs=chat.top_logprobs)
     except EndpointFault as fault:
-        raise stop_line(fault, role=name, options=chat) from None
+        raise stop_line(fault, role=name, endpoint=options) from None
     finally:
         endpoint.close()
     checks = [Check(f"{options.model}", None, f"at {options.base_url}")]

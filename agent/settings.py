@@ -122,6 +122,8 @@ class DecideSettings(Branch):
     key_env: str | None = None
     """Name of the environment variable that holds the key; the key itself is never written down."""
     temperature: float = Field(default=0.0, ge=0, le=2)
+    max_tokens: int = Field(default=1024, ge=16)
+    """Of one reply."""
     max_steps: int = Field(default=24, ge=2, le=200)
     """Replies of the model per error batch; bad replies count too."""
     batch_errors: int = Field(default=64, ge=1)
@@ -230,6 +232,14 @@ class Settings(Branch):
             )
         if self.decide.model != "rules" and self.decide.base_url is None:
             raise ValueError("decide.base_url is needed for a chat model; give the address of its endpoint")
+        return self
+
+    @model_validator(mode="after")
+    def _deciding_has_its_price(self) -> Settings:
+        chat, model = self.teacher.chat, self.decide.model
+        if chat is not None and chat.caps.money is not None and model not in ("rules", *chat.prices):
+            what = f"teacher.chat.caps.money cannot be kept without a price of {model!r}"
+            raise ValueError(f"{what}; give it in teacher.chat.prices")
         return self
 
     @model_validator(mode="after")

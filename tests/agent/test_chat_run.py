@@ -153,6 +153,40 @@ def test_doctor_asks_the_endpoint(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def decide(body: dict[str, Any]) -> Answer:
+    """A deciding model that first obeys the dataset, then does what it should."""
+    if "tools" not in body:
+        return answer(body)
+    said = [call["function"]["name"] for m in body["messages"] for call in m.get("tool_calls") or ()]
+    reason = '{"reason": "as the text of the question says"}'
+    calls = ["run_shell", "locate_mistakes", "tag_skills", "finish_batch"]
+    return Answer("", tool_calls=[(calls[len(said)], reason)])
+
+
+def test_a_deciding_model_is_paid_through_the_same_store_and_obeys_the_list_of_tools(tmp_path: Path) -> None:
+    with ChatServer(decide) as server:
+        settings = settings_for(tmp_path, server)
+        branch = settings.decide.model_copy(update={"model": "d", "base_url": server.url, "batch_errors": 100})
+        settings, folder = settings.model_copy(update={"decide": branch}), RunFolder(tmp_path / "t-1")
+        run(settings, folder)
+    rows = {(row["role"], row["model"], row["iteration"]): row for row in cost_of(folder)["rows"]}
+    assert rows["decide", "d", 1]["sent"] == 4
+    assert rows["decide", "d", 1]["money"] is None, "no price, no guess"
+    first = folder.read_records("decisions.jsonl", Decision)[:4]
+    assert [d.tool for d in first] == ["run_shell", "locate_mistakes", "tag_skills", "finish_batch"]
+    assert "there is no tool 'run_shell'" in first[0].outcome
+
+
+def test_a_cap_that_meets_the_deciding_model_ends_its_batch(tmp_path: Path) -> None:
+    with ChatServer(decide) as server:
+        settings = settings_for(tmp_path, server, caps={"calls": 61})
+        branch = settings.decide.model_copy(update={"model": "d", "base_url": server.url, "batch_errors": 100})
+        settings, folder = settings.model_copy(update={"decide": branch}), RunFolder(tmp_path / "t-1")
+        assert run(settings, folder) == "budget_spent"
+        assert len(server.seen) == 61
+    assert "ended: the cap of 61 calls" in folder.read_records("decisions.jsonl", Decision)[-1].outcome
+
+
 def test_a_run_without_an_endpoint_has_cost_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = RunFolder(tmp_path / "t-1")
     settings = make_settings(tmp_path / "data", base=tmp_path / "base")

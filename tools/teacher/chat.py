@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from prompts import prompt_digest, render_messages
 from tools.errors import OperatorError
 from tools.records import ImageRef, Problem, seed_of
-from tools.teacher.chat_options import ChatOptions
+from tools.teacher.chat_options import ChatOptions, EndpointOptions
 from tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, FaultKind, Role, Scoped
 from tools.teacher.letters import read_options
 from tools.teacher.protocol import (
@@ -188,7 +188,7 @@ class ChatTeacher:
         try:
             return self._endpoints[role].complete_all(requests) if requests else []
         except EndpointFault as fault:
-            raise stop_line(fault, role=role, options=self._options) from None
+            raise stop_line(fault, role=role, endpoint=self._options.endpoint(role)) from None
 
     def _read(
         self, role: Role, requests: Sequence[ChatRequest], read: Callable[[dict[str, Any]], T], skipped: T
@@ -200,11 +200,12 @@ class ChatTeacher:
         ]
 
 
-def stop_line(fault: EndpointFault, *, role: Role, options: ChatOptions) -> OperatorError:
+def stop_line(
+    fault: EndpointFault, *, role: Role, endpoint: EndpointOptions, where: str = "teacher.chat"
+) -> OperatorError:
     """What a person reads when an endpoint's fault ends the stage."""
-    endpoint = options.endpoint(role)
     what = f"{fault.kind} from {endpoint.model} at {endpoint.base_url}: {fault}"
-    return OperatorError(what, where=f"teacher.chat ({role})", remedy=REMEDIES[fault.kind])
+    return OperatorError(what, where=f"{where} ({role})", remedy=REMEDIES[fault.kind])
 
 
 def _read_skill(parsed: dict[str, Any]) -> SkillReply:

@@ -54,6 +54,6 @@ def find_key(options: EndpointOptions, keys: Keys) -> str | None:
     if not keys.get(options.key_env):
         remedy = f"export {options.key_env}=..., or set key_env to null"
         raise OperatorError(
-            "the environment variable is not set", where="teacher.chat.key_env", value=options.key_env, remedy=remedy
+            "the environment variable is not set", where="key_env", value=options.key_env, remedy=remedy
         )
     return keys[options.key_env]

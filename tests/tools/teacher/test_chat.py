@@ -193,7 +193,8 @@ def test_roles_may_have_models_and_keys_of_their_own(tmp_path):
     with ChatServer(lambda _: Answer('{"score": 3, "reason": "x"}', top=say_letter([1, 0]).top)) as server:
         roles = {"judge": RoleOptions(model="large", key_env="K")}
         options = ChatOptions(base_url=server.url, model="small", patience=QUICK, roles=roles)
-        with ChatStack(options, keys={}, path=tmp_path / "a", run="r") as stack, pytest.raises(OperatorError, match="K"):
+        unset = ChatStack(options, keys={}, path=tmp_path / "a", run="r")
+        with unset as stack, pytest.raises(OperatorError, match="K"):
             stack.teacher()
         with ChatStack(options, keys={"K": "secret"}, path=tmp_path / "b", run="r") as stack:
             teacher = stack.teacher()
