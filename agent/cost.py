@@ -28,10 +28,10 @@ def run_cost(arguments: argparse.Namespace) -> int:
         return 0
     from agent.tables import fill_table, make_console, make_table
 
-    columns = [*GROUP[:1], ">iteration", *GROUP[2:], *(f">{name.replace('_', ' ')}" for name in SUMS)]
+    columns = ["stage", ">iteration", "role", "model", *(f">{name.removeprefix('tokens_')}" for name in SUMS)]
     rows = [[show(row[name]) for name in (*GROUP, *SUMS)] for row in cost["rows"]]
     rows.append(["total", "", "", "", *(show(cost["total"][name]) for name in SUMS)])
-    make_console().print(fill_table(make_table("Paid to endpoints", *columns), rows))
+    make_console().print(fill_table(make_table("Paid to endpoints (in, out and cached are tokens)", *columns), rows))
     for line in tell_rest(cost):
         print(line)
     return 0

@@ -21,23 +21,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.recording import RecordingTeacher, ReplyStore, TestFence
-from agent.run_folder import RunFolder
+from benchmarks.fault_diagnosis import HANG, diagnose
 from benchmarks.tables import parse_arguments, write_table
 from tests.chat_server import ChatServer, messages_digest
 from tests.world_answers import WorldAnswers
-from tools.errors import BudgetSpent, OperatorError
-from tools.evaluate.score import make_attempts
-from tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from tools.records import Attempt, ImageRef, Problem, seed_of, to_jsonl
-from tools.tag import tag_missing_skills
-from tools.teacher.chat_options import ChatOptions, PaidCaps, PatienceOptions, Price
-from tools.teacher.chat_stack import ChatStack
+from tools.records import seed_of
+from tools.teacher.chat_options import PaidCaps
 from tools.teacher.paid_store import PaidStore
-from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES
-from tools.world.questions import sample_question
-from tools.world.skills import SKILLS
 
 SHARE = 0.3
 OFTEN = ("429", "429_after", "500", "503", "drop", "half", "half_json", "html", "truncated", "schema", "empty")
@@ -50,19 +40,9 @@ SCHEMA_ONLY = {"truncated", "schema"}
 STOPS = 60
 CAPS = (PaidCaps(calls=260), PaidCaps(tokens=120_000), PaidCaps(money=0.07))
 """In turn by seed."""
-PRICE = Price(tokens_in=0.5, tokens_out=1.5)
 KILLS = 10
-HANG = 1.5
-"""Seconds after which the client gives a reply up; a hanging server takes a little longer."""
 LATENCY = 0.1
 """Seconds of an answer, so that 64 requests are in flight at a time."""
-
-
-class Outcome(NamedTuple):
-    """How one attempt at the diagnosis ended: done, cap, stop or traceback."""
-
-    end: str
-    line: str = ""
 
 
 class Measured(NamedTuple):
@@ -76,66 +56,6 @@ class Measured(NamedTuple):
     requests: int
     faults: int
     most_at_once: int
-
-
-def make_errors(count: int, *, seed: int) -> tuple[list[Attempt], dict[str, Problem]]:
-    """Attempts whose rationale has one false claim that makes the answer wrong."""
-    rng = random.Random(seed)
-    problems: dict[str, Problem] = {}
-    responses: dict[str, str] = {}
-    families = list(FAMILIES.values())
-    while len(responses) < count:
-        asked = sample_question(families[len(problems) % len(families)], rng)
-        problem = make_problem(asked, split="diagnosis", image=ImageRef(path="none.png", sha256="0"), skills=())
-        place = rng.randrange(len(asked.program.calls))
-        domain = SKILLS[asked.program.calls[place].skill].domain
-        wrong = asked.program.run(asked.scene, {place: rng.choice([r for r in domain if r != asked.results[place]])})
-        said = asked.program.read_answer(wrong) if wrong else ""
-        if wrong is None or said not in problem.choices or said == asked.answer:
-            problems.setdefault(f"unused {len(problems)}", problem)
-            continue
-        name = f"diagnosis-{len(responses):04d}"
-        problems[name] = problem.model_copy(update={"id": name})
-        letter = problem.letters[problem.choices.index(said)]
-        responses[name] = " ".join([*asked.program.explain(wrong), f"The answer is {letter}."])
-    kept = [problems[name] for name in responses]
-    return make_attempts(kept, list(responses.values()), checkpoint="base"), {p.id: p for p in kept}
-
-
-def make_options(url: str, *, concurrency: int, caps: PaidCaps) -> ChatOptions:
-    """An impatient client: short waits, so that the benchmark ends."""
-    patience = PatienceOptions(concurrency=concurrency, wait_scale=0.02, attempts=8, max_wait_seconds=30)
-    return ChatOptions(
-        base_url=url, model="m", images=False, timeout_seconds=HANG, patience=patience, prices={"m": PRICE}, caps=caps
-    )
-
-
-def diagnose(folder: Path, *, url: str, errors: int, concurrency: int = 16, caps: PaidCaps | None = None) -> Outcome:
-    """Location and skills of all errors, as a run does them; results.jsonl is there when all is done."""
-    attempts, problems = make_errors(errors, seed=1)
-    run = RunFolder(folder)
-    options = make_options(url, concurrency=concurrency, caps=caps or PaidCaps())
-    store = ReplyStore(folder / "teacher.sqlite")
-    try:
-        with ChatStack(options, keys={}, path=folder / "paid.sqlite", run="faults") as stack:
-            fence = TestFence([])
-            whole = RecordingTeacher(stack.teacher(), store=store, folder=run, fence=fence, identity="chat")
-            teacher = whole.scoped("investigate", iteration=1, allowance=None)
-            mistakes = locate_mistakes(
-                attempts, problems=problems, teacher=teacher, iteration=1, options=SwitchOptions()
-            )
-            by_id = {a.id: a for a in attempts}
-            skills = tag_missing_skills(
-                mistakes, attempts=by_id, problems=problems, teacher=teacher, iteration=1, served={}, known_skills=()
-            )
-        (folder / "results.jsonl").write_text(to_jsonl([*mistakes, *skills]), encoding="utf-8")
-    except BudgetSpent as error:
-        return Outcome("cap", str(error))
-    except OperatorError as error:
-        return Outcome("stop", str(error))
-    finally:
-        store.close()
-    return Outcome("done")
 
 
 def draw_fault(seed: int) -> Callable[[int, dict[str, Any]], str | None]:
@@ -209,7 +129,6 @@ def kill_run(*, errors: int, folder: Path, expected: str, kills: int) -> Killed:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rng, context = random.Random(5), multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.faults", "langchain_openai"])
     known: set[str] = set()
     repaid, stored, ends = 0, [], Counter[str]()
     server = ChatServer(WorldAnswers(), fault=draw_fault(100), hang_seconds=HANG * 1.2, latency=LATENCY)
@@ -261,6 +180,7 @@ def main() -> None:
     assert calm.end == "done", calm.line
     expected = (root / "calm" / "results.jsonl").read_text(encoding="utf-8")
     context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.faults", "langchain_openai"])
     with ProcessPoolExecutor(3, mp_context=context) as pool:
         waiting = [
             pool.submit(run_seed, seed, errors=errors, folder=root / f"seed-{seed}", expected=expected)

@@ -31,7 +31,7 @@ class OpenAIEndpoint:
         from pydantic import SecretStr
 
         pace = options.requests_per_minute
-        limiter = InMemoryRateLimiter(requests_per_second=pace / 60, max_bucket_size=1) if pace else None
+        self._limiter = InMemoryRateLimiter(requests_per_second=pace / 60, max_bucket_size=1) if pace else None
         arguments: dict[str, Any] = {
             "model": options.model,
             "base_url": options.base_url,
@@ -39,7 +39,6 @@ class OpenAIEndpoint:
             "max_retries": 0,
             "timeout": options.timeout_seconds,
             "use_responses_api": False,
-            "rate_limiter": limiter,
             "cache": False,
             # Its own client: the library's default one is shared by all instances, and closed for all by the first.
             "http_async_client": openai.DefaultAsyncHttpxClient(timeout=options.timeout_seconds),
@@ -51,7 +50,9 @@ class OpenAIEndpoint:
         self._thread.start()
 
     def complete(self, request: ChatRequest) -> ChatReply:
-        """One sending; raises EndpointFault."""
+        """One sending; raises EndpointFault. The wait for its turn is no part of the deadline."""
+        if self._limiter is not None:
+            self._limiter.acquire()
         message = self._run(self._send(request))
         return read_reply(message, request)
 

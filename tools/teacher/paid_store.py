@@ -227,8 +227,8 @@ def exceeded(held: Held, *, bound: Bound, caps: PaidCaps) -> CapSpent | None:
         ("money", caps.money, held.money, bound.money),
     ):
         if limit is not None and used + more > limit + 1e-12:
-            text = f"the cap of {limit:g} {name} stands in the way: {used:g} are used and up to {more:g} are needed"
-            return CapSpent(text, cap=f"teacher.chat.caps.{name}")
+            unit = {"calls": "calls", "tokens": "tokens", "money": "in money"}[name]
+            return CapSpent(f"the cap of {limit:g} {unit} might be passed", cap=f"teacher.chat.caps.{name}")
     return None
 
 

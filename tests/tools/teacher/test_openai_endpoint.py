@@ -171,6 +171,18 @@ def test_closing_one_endpoint_leaves_another_open(asked):
     assert endpoint.context_length() == 4096
 
 
+def test_a_pace_is_kept_and_does_not_count_as_waiting_for_a_reply(asked):
+    _, server, _ = asked
+    options = EndpointOptions(base_url=server.url, model="m", timeout_seconds=0.5, requests_per_minute=300)
+    endpoint = OpenAIEndpoint(options)
+    endpoint.complete(make_request())
+    started = time.monotonic()
+    replies = endpoint.complete_all([make_request(str(i)) for i in range(4)])
+    endpoint.close()
+    assert all(not isinstance(reply, EndpointFault) for reply in replies)
+    assert time.monotonic() - started > 0.55
+
+
 def test_nobody_at_the_address_is_a_connection_fault():
     endpoint = OpenAIEndpoint(EndpointOptions(base_url="http://127.0.0.1:9/v1", model="m", timeout_seconds=2))
     with pytest.raises(EndpointFault) as met:
