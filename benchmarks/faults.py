@@ -2,7 +2,7 @@
 
 Errors of the embedded world (falsified rationales) are diagnosed over a real socket by the chat teacher; the server's
 answers are computed by the embedded teacher. A first run has no faults. Then, seed by seed, 30 % of all requests meet
-one of all kinds of fault; a cap in calls, tokens or money stops each of these runs once, with 64 requests in flight;
+one of all kinds of fault; a cap in calls, tokens or money stops each of these runs once, with up to 64 in flight;
 after every stop it is resumed. Last, a run is killed ten times, and the server's own record says what was asked twice.
 """
 
@@ -180,7 +180,7 @@ def main() -> None:
     assert calm.end == "done", calm.line
     expected = (root / "calm" / "results.jsonl").read_text(encoding="utf-8")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.faults", "langchain_openai"])
+    context.set_forkserver_preload(["benchmarks.fault_diagnosis", "tests.world_answers", "langchain_openai"])
     with ProcessPoolExecutor(3, mp_context=context) as pool:
         waiting = [
             pool.submit(run_seed, seed, errors=errors, folder=root / f"seed-{seed}", expected=expected)
