@@ -55,10 +55,12 @@ def build_parser() -> Parser:
     show.add_argument("what", nargs="?", default="errors", metavar="WHAT", help=SHOW_WHAT)
     show.add_argument("--limit", type=_positive, metavar="N", help="rows to print (all with --json; else 40)")
     run_of(command("compare", "paired difference of two runs on the same questions"), "before", "after")
+    run_of(command("cost", "what a run paid to endpoints, by stage, iteration, role and model"), "run")
     _add_eval(command("eval", "evaluate a student on a file of questions"))
     add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
-    command("doctor", "what this machine has, and whether the settings files are sound")
     add_data_commands(command("data", "check, convert and describe data of your own"))
+    doctor = command("doctor", "what this machine has, and whether the settings files are sound")
+    doctor.add_argument("--teacher", type=Path, metavar="CONFIG", help="instead, what its endpoint can do")
     for name, sub in commands.choices.items():
         if name not in ("eval", "doctor", "data", "index"):
             sub.add_argument(
@@ -179,6 +181,10 @@ def _run(parsed: argparse.Namespace) -> int:
         from agent.evaluation import run_eval
 
         return run_eval(parsed)
+    if parsed.command == "cost":
+        from agent.cost import run_cost
+
+        return run_cost(parsed)
     from agent import reading
 
     commands = {

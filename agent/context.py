@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.receipts import Receipts
     from agent.recording import RecordingTeacher
     from tools.retrieve.lexical import SearchIndex
+    from tools.teacher.paid import Purse
 
 Stage = Literal[
     "prepare", "index", "evaluate", "triage", "allocate", "investigate", "assemble", "train", "gate", "report"
@@ -193,6 +194,8 @@ class Context:
     """Why a made sample may not be trained on, None when it may."""
     decider: BaseChatModel
     """The chat model that chooses the tools."""
+    purse: Purse | None = None
+    """What a teacher behind an endpoint may spend; None where nothing is paid."""
     reporter: Reporter = field(default_factory=SilentReporter)
     clock: Clock = field(default_factory=Clock)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import (
@@ -26,11 +26,15 @@ from langchain_core.messages import (
 
 from agent.batch import Batch, ToolResult
 from agent.context import Context
+from agent.deciding import PaidDecider, decide_options
 from agent.settings import DecideSettings
 from agent.tool_belt import Workbench
 from prompts import render_prompt
-from tools.errors import OperatorError
+from tools.errors import BudgetSpent
 from tools.records import Candidate, Cost, Decision, MissingSkill, Mistake, Record, digest
+
+if TYPE_CHECKING:
+    from tools.teacher.chat_stack import ChatStack
 
 NO_CALL = "You called no tool. Call one of the tools; end the batch with finish_batch."
 
@@ -98,10 +102,18 @@ def _converse(
     settings = context.settings.decide
     system = render_prompt("decide", tools=list(bench.tools), max_steps=settings.max_steps)
     talk = Conversation(system, facts)
-    model = context.decider.bind_tools(list(bench.tools.values()))
+    decider = context.decider
+    if isinstance(decider, PaidDecider):
+        decider = decider.scoped(bench.batch.iteration)
+    model = decider.bind_tools(list(bench.tools.values()))
+    why = f"ended by the limit of {settings.max_steps} steps"
     for _ in range(settings.max_steps):
         context.stop_if_asked()
-        reply = _ask(model, talk, context=context)
+        try:
+            reply = _ask(model, talk, context=context)
+        except BudgetSpent as error:
+            why = f"ended: {error}"
+            break
         talk.add(reply)
         for broken in reply.invalid_tool_calls:
             text = json.dumps({"error": f"the arguments are not valid JSON: {broken['error']}"})
@@ -111,7 +123,7 @@ def _converse(
         for call in reply.tool_calls:
             if _perform(bench, call, talk, decisions, context=context):
                 return
-    cut = ToolResult(answer={}, outcome=f"ended by the limit of {settings.max_steps} steps")
+    cut = ToolResult(answer={}, outcome=why)
     arguments = {"reason": "the deciding model did not end the batch itself"}
     decisions.append(
         _record(bench.batch, "finish_batch", arguments, cut, step=len(decisions), context=context)
@@ -184,22 +196,11 @@ def _facts(
     }
 
 
-def build_decider(settings: DecideSettings, *, synthesize_share: float, key: str | None) -> BaseChatModel:
+def build_decider(settings: DecideSettings, *, synthesize_share: float, chat: ChatStack | None) -> BaseChatModel:
     """The deciding chat model: the embedded policy, or any model behind an OpenAI-compatible endpoint."""
-    if settings.model == "rules":
+    if settings.model == "rules" or settings.base_url is None or chat is None:
         from agent.rules import RulesModel
 
         return RulesModel(synthesize_share=synthesize_share)
-    if settings.key_env is not None and not key:
-        remedy = f"set the environment variable {settings.key_env}"
-        raise OperatorError("the key of the deciding model is not set", where="decide.key_env", remedy=remedy)
-    from langchain_openai import ChatOpenAI
-    from pydantic import SecretStr
-
-    options: dict[str, Any] = {
-        "model": settings.model,
-        "base_url": settings.base_url,
-        "api_key": SecretStr(key or "none"),
-        "temperature": settings.temperature,
-    }
-    return ChatOpenAI(**options)
+    options = decide_options(settings)
+    return PaidDecider(endpoint=chat.endpoint(options), options=options)

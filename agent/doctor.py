@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,8 @@ NEEDED = (
     "scipy",
     "pillow",
     "jinja2",
+    "jsonschema",
+    "tenacity",
     "rich",
 )
 OPTIONAL = {"vllm": "serve", "diffusers": "synth", "ray": "scale", "datasets": "scale", "pytest": "dev"}
@@ -47,7 +50,11 @@ class Check(NamedTuple):
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
-    """Print the findings; 1 when one of them stands in the way of the demo."""
+    """Print the findings; 1 when one of them stands in the way of the demo, or of the teacher that is asked about."""
+    if arguments.teacher is not None:
+        from agent.probe import probe_teacher
+
+        return report_checks(probe_teacher(arguments.teacher), json_lines=arguments.json, about="the teacher")
     checks = [
         *check_python(),
         *check_packages(),
@@ -56,15 +63,20 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         *check_disk(),
         *check_settings(),
     ]
+    return report_checks(checks, json_lines=arguments.json, about="the demo")
+
+
+def report_checks(checks: Sequence[Check], *, json_lines: bool, about: str) -> int:
+    """Print them, as lines or as one JSON object; 1 when one failed."""
     failed = [check for check in checks if check.ok is False]
-    if arguments.json:
+    if json_lines:
         print(json.dumps({"ok": not failed, "checks": [check._asdict() for check in checks]}))
     else:
         for check in checks:
             mark = {True: "ok  ", False: "FAIL", None: "    "}[check.ok]
             remedy = f"; {check.remedy}" if check.ok is False and check.remedy else ""
             print(f"{mark} {check.name}: {check.found}{remedy}")
-        print("everything that the demo needs is here" if not failed else f"{len(failed)} to mend")
+        print(f"everything that {about} needs is here" if not failed else f"{len(failed)} to mend")
     return 1 if failed else 0
 
 

@@ -7,10 +7,10 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_core.language_models.chat_models import BaseChatModel
 
@@ -22,16 +22,25 @@ from agent.prepare import index_pool, make_forbid, prepare_problems
 from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, ReplyStore
 from agent.run_folder import RunFolder, disk_faults
-from agent.settings import Settings
+from agent.settings import Settings, TeacherSettings
 from agent.settings_file import dump_settings, load_settings
 from agent.state import first_state
 from agent.student import LocalStudent, base_checkpoint
+from prompts import prompt_digest
 from tools.errors import OperatorError, StopRequested
 from tools.records import Checkpoint, digest
+from tools.teacher.chat_options import ROLES, ChatOptions
 from tools.teacher.protocol import Teacher
+
+if TYPE_CHECKING:
+    from tools.teacher.chat_stack import ChatStack
 
 THREAD = "loop"
 SETTINGS = "settings.yaml"
+PAID = "paid.sqlite"
+"""Replies, ledger and reservations of a teacher behind an endpoint."""
+PROMPTS = ("mistake_step", "missing_skill", "required_skills", "judge", "propose")
+"""Prompts of the chat teacher."""
 
 
 class Parts(NamedTuple):
@@ -42,6 +51,8 @@ class Parts(NamedTuple):
     decider: BaseChatModel | None = None
     key: str | None = None
     """Key of the deciding model's endpoint."""
+    keys: Mapping[str, str] = {}
+    """Keys of the teacher's endpoints, by the environment variable that holds them."""
 
 
 def run_loop(
@@ -107,8 +118,9 @@ def _build_context(
     settings: Settings, *, folder: RunFolder, reporter: Reporter, parts: Parts, stack: contextlib.ExitStack
 ) -> Context:
     student = parts.student or stack.enter_context(LocalStudent(settings, folder=folder))
+    paid = chat_stack(settings, folder=folder, parts=parts, stack=stack)
     decider = parts.decider or build_decider(
-        settings.decide, synthesize_share=settings.synthesize.share, key=parts.key
+        settings.decide, synthesize_share=settings.synthesize.share, chat=paid
     )
     receipts = Receipts(folder)
     problems, fence = prepare_problems(settings, folder=folder, receipts=receipts, reporter=reporter)
@@ -116,8 +128,8 @@ def _build_context(
     folder.merge_records("checkpoints.jsonl", [base_checkpoint(settings)], kind=Checkpoint)
     store = ReplyStore(folder.path / "teacher.sqlite")
     stack.callback(store.close)
-    inner = parts.teacher or build_teacher(settings)
-    identity = digest("teacher", inner.name, settings.teacher.model_dump(mode="json"))
+    inner = parts.teacher or build_teacher(settings, chat=paid)
+    identity = digest("teacher", inner.name, identify_teacher(settings.teacher))
     teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
     began = time.monotonic()
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
@@ -138,12 +150,41 @@ def _build_context(
         skill_names=indexed.skill_names,
         forbid=make_forbid(problems, options=settings.firewall),
         decider=decider,
+        purse=paid.purse if paid else None,
         reporter=reporter,
     )
 
 
-def build_teacher(settings: Settings) -> Teacher:
-    """The teacher that the settings name."""
+def chat_stack(
+    settings: Settings, *, folder: RunFolder, parts: Parts, stack: contextlib.ExitStack
+) -> ChatStack | None:
+    """Connections, cache and caps of what speaks to an endpoint, closed with `stack`; None where nothing does."""
+    decide, options = settings.decide, settings.teacher.chat
+    if settings.teacher.kind != "chat" and decide.model == "rules":
+        return None
+    from tools.teacher.chat_stack import ChatStack
+
+    options = options or ChatOptions(base_url=decide.base_url or "", model=decide.model, key_env=decide.key_env)
+    keys = {**parts.keys, **({decide.key_env: parts.key} if decide.key_env and parts.key else {})}
+    return stack.enter_context(ChatStack(options, keys=keys, path=folder.path / PAID, run=folder.id))
+
+
+def identify_teacher(settings: TeacherSettings) -> object:
+    """What of the settings decides the teacher's replies: patience, caps and prices of an endpoint do not."""
+    if settings.kind != "chat" or settings.chat is None:
+        return settings.model_dump(mode="json", exclude={"chat"})
+    shared = settings.chat.model_dump(mode="json", include={"images", "top_logprobs", "unanswered"})
+    decisive = {"model", "max_tokens", "temperature"}
+    roles = {role: settings.chat.endpoint(role).model_dump(include=decisive) for role in ROLES}
+    return [settings.kind, shared, roles, [prompt_digest(name) for name in PROMPTS]]
+
+
+def build_teacher(settings: Settings, *, chat: ChatStack | None = None) -> Teacher:
+    """The teacher that the settings name; `chat` is what a chat teacher stands on."""
+    if settings.teacher.kind == "chat" and chat is not None:
+        from tools.world.programs import FAMILIES
+
+        return chat.teacher(families=tuple(FAMILIES) if settings.data.world else ())
     if settings.teacher.kind == "annotations":
         from tools.teacher.annotations import AnnotationsTeacher
 

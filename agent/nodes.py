@@ -45,6 +45,7 @@ def triage(state: LoopState, *, context: Context) -> Change:
         cards = context.folder.read_records("scorecards.jsonl", Scorecard)
         accuracy = next(c.accuracy.value for c in cards if (c.checkpoint, c.split) == (state["best"], "gate"))
         spent = measure_remaining(context.folder, budget=budget, iteration=iteration + 1).spent()
+        spent = spent or (context.purse.refused if context.purse else "")
         stop = find_stop(state, errors=len(wrong), gate_accuracy=accuracy, spent=spent, context=context)
         why = f": {spent}" if stop == "budget_spent" else ""
         summary.append(f"{len(wrong)} errors; " + (f"{stop}{why}" if stop else "going on"))

@@ -199,8 +199,9 @@ def index_pool(
     try:
         found = tag_required_skills(pool.values(), teacher=teacher, store=folder.path / "index" / "required_skills")
     except BudgetSpent as error:
-        remedy = f"the pool has {len(pool)} samples: raise budget.index_calls, or lower data.pool.limit"
-        raise OperatorError(str(error), where="budget.index_calls", remedy=remedy) from None
+        cap = getattr(error, "cap", "budget.index_calls")
+        remedy = f"the pool has {len(pool)} samples: raise {cap}, or lower data.pool.limit"
+        raise OperatorError(str(error), where=cap, remedy=remedy) from None
     counts = Counter(skill for skills in found.by_problem.values() for skill in skills)
     names = tuple(sorted(counts, key=lambda skill: (-counts[skill], skill)))
     lexical = _open_lexical(folder, found.by_problem)

@@ -32,6 +32,7 @@ from tools.teacher.protocol import (
     ProposeRequest,
     RequiredSkillsRequest,
     SkillReply,
+    StagedTeacher,
     Teacher,
 )
 
@@ -158,8 +159,9 @@ class RecordingTeacher:
 
     def scoped(self, stage: str, *, iteration: int, allowance: int | None) -> RecordingTeacher:
         """The same teacher and replies, counting from 0 for one stage or error batch."""
+        inner = self._teacher
         return RecordingTeacher(
-            self._teacher,
+            inner.scoped(stage, iteration=iteration) if isinstance(inner, StagedTeacher) else inner,
             store=self._store,
             folder=self._folder,
             fence=self._fence,

@@ -16,6 +16,7 @@ from tools.data.read import FormatName, SourceOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
 from tools.retrieve.embeddings import EmbeddingOptions
+from tools.teacher.chat_options import ChatOptions
 from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
 from tools.world.generate import WorldSizes
@@ -108,9 +109,17 @@ class StudentSettings(Branch):
 class TeacherSettings(Branch):
     """Who reads the errors."""
 
-    kind: Literal["world", "annotations"] = "world"
+    kind: Literal["world", "annotations", "chat"] = "world"
     world: WorldTeacherOptions = WorldTeacherOptions()
     """Knobs of the embedded teacher; read where `kind` is `world`."""
+    chat: ChatOptions | None = None
+    """The language model behind an endpoint; read where `kind` is `chat`."""
+
+    @model_validator(mode="after")
+    def _chat_has_an_endpoint(self) -> TeacherSettings:
+        if self.kind == "chat" and self.chat is None:
+            raise ValueError("the chat teacher needs an endpoint; give teacher.chat.base_url and teacher.chat.model")
+        return self
 
 
 class DecideSettings(Branch):
@@ -122,6 +131,8 @@ class DecideSettings(Branch):
     key_env: str | None = None
     """Name of the environment variable that holds the key; the key itself is never written down."""
     temperature: float = Field(default=0.0, ge=0, le=2)
+    max_tokens: int = Field(default=1024, ge=16)
+    """Of one reply."""
     max_steps: int = Field(default=24, ge=2, le=200)
     """Replies of the model per error batch; bad replies count too."""
     batch_errors: int = Field(default=64, ge=1)
@@ -253,6 +264,14 @@ class Settings(Branch):
             )
         if self.decide.model != "rules" and self.decide.base_url is None:
             raise ValueError("decide.base_url is needed for a chat model; give the address of its endpoint")
+        return self
+
+    @model_validator(mode="after")
+    def _deciding_has_its_price(self) -> Settings:
+        chat, model = self.teacher.chat, self.decide.model
+        if chat is not None and chat.caps.money is not None and model not in ("rules", *chat.prices):
+            what = f"teacher.chat.caps.money cannot be kept without a price of {model!r}"
+            raise ValueError(f"{what}; give it in teacher.chat.prices")
         return self
 
     @model_validator(mode="after")

@@ -88,10 +88,20 @@ def find_parts(settings: Settings) -> Parts:
     from agent.loop import Parts
 
     name = settings.decide.key_env
-    if name is not None and not os.environ.get(name):
-        remedy = f"export {name}=..., or set decide.key_env to null"
-        raise OperatorError("the environment variable is not set", where="decide.key_env", value=name, remedy=remedy)
-    return Parts(key=os.environ[name] if name else None)
+    keys = {} if name is None else read_keys([name], where="decide.key_env")
+    chat = settings.teacher.chat if settings.teacher.kind == "chat" else None
+    return Parts(
+        key=keys.get(name or ""), keys=read_keys(chat.key_names, where="teacher.chat.key_env") if chat else {}
+    )
+
+
+def read_keys(names: Sequence[str], *, where: str) -> dict[str, str]:
+    """Keys from the environment; raises OperatorError for a variable that is not set."""
+    for name in names:
+        if not os.environ.get(name):
+            remedy = f"export {name}=..., or set {where} to null"
+            raise OperatorError("the environment variable is not set", where=where, value=name, remedy=remedy)
+    return {name: os.environ[name] for name in names}
 
 
 def run_to_end(folder: RunFolder, loop: Loop, *, json_lines: bool) -> int:
@@ -197,10 +207,10 @@ def print_plan(settings: Settings, *, json_lines: bool) -> int:
 
 def plan_of(settings: Settings) -> dict[str, Any]:
     """What a run may use, in words and numbers."""
-    budget = settings.budget
-    data = settings.data
+    budget, data = settings.budget, settings.data
+    chat = settings.teacher.chat if settings.teacher.kind == "chat" else None
     sources = {split: getattr(data, split) for split in ("pool", "diagnosis", "gate", "test")}
-    return {
+    plan = {
         "data": "embedded world" if data.world else {k: str(Path(s.path)) for k, s in sources.items() if s},
         "questions": data.world.sizes.model_dump() if data.world else {k: s.limit for k, s in sources.items() if s},
         "iterations at most": budget.iterations,
@@ -210,3 +220,8 @@ def plan_of(settings: Settings) -> dict[str, Any]:
         "seconds at most": budget.total.seconds,
         "decided by": settings.decide.model if settings.control == "none" else f"control: {settings.control}",
     }
+    if chat is not None and settings.diagnosed:
+        from agent.forecast import forecast
+
+        plan |= {f"forecast, {name}": line for name, line in forecast(settings, chat=chat).items()}
+    return plan

@@ -13,10 +13,8 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field, PrivateAttr
 
-from agent.decide import build_decider
 from agent.loop import Parts, run_loop
 from agent.run_folder import RunFolder
-from agent.settings import DecideSettings
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent, make_settings, write_data
 from tools.errors import OperatorError
 from tools.records import Decision, Lesson
@@ -162,10 +160,11 @@ def test_few_teacher_calls_locate_few_errors_and_tag_what_is_left(tmp_path: Path
     assert '"without_skill": 29' in model.heard[1]
 
 
-def test_an_endpoint_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = DecideSettings(model="some-model", base_url="http://localhost:1/v1", key_env="SOME_KEY")
+def test_an_endpoint_needs_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_data(tmp_path / "data")
     monkeypatch.setenv("SOME_KEY", "never read below the command line")
-    with pytest.raises(OperatorError, match="set the environment variable SOME_KEY"):
-        build_decider(settings, synthesize_share=0.0, key=None)
-    model = build_decider(settings, synthesize_share=0.0, key="k")
-    assert model._llm_type == "openai-chat"
+    decide = {"model": "some-model", "base_url": "http://localhost:1/v1", "key_env": "SOME_KEY"}
+    settings = make_settings(tmp_path / "data", base=tmp_path / "base", decide=decide)
+    parts = Parts(student=TableStudent(), teacher=ScriptedTeacher())
+    with pytest.raises(OperatorError, match="export SOME_KEY"):
+        run_loop(settings, folder=RunFolder(tmp_path / "runs" / "t-1"), parts=parts)

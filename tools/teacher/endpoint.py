@@ -7,7 +7,7 @@ sends them. Each wraps the next and has the same `complete`, so that none knows 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -30,10 +30,14 @@ FaultKind = Literal[
 ]
 PERMANENT: frozenset[FaultKind] = frozenset({"key", "no_model", "quota"})
 """Faults that no later request can be spared: the stage stops with one line."""
+OF_THE_REQUEST: frozenset[FaultKind] = frozenset({"bad_reply", "refused", "filtered", "too_long"})
+"""Faults that say something about this request alone: others may still be answered."""
+ReplyMode = Literal["schema", "tool", "json"]
+"""How a reply that meets a schema is asked for: decoding by schema, a forced tool call, or plain JSON."""
 
 
 class ChatRequest(Record):
-    """All that decides the reply; `key` is its content address."""
+    """All that decides the reply; `key` is its content address, which leaves out how the reply is coaxed."""
 
     role: Role
     model: str
@@ -46,11 +50,17 @@ class ChatRequest(Record):
     temperature: float = Field(default=0.0, ge=0, le=2)
     prompt_version: str = ""
     """Digest of the prompt files that the messages were rendered from."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Tools that the model may call, in the OpenAI format."""
+    mode: ReplyMode = "schema"
+    """How `reply_schema` is asked for; not part of the key."""
+    repair: tuple[dict[str, Any], ...] = ()
+    """Messages after `messages` that say what was wrong with an earlier reply; not part of the key."""
 
     @property
     def key(self) -> str:
         """Equal requests have equal keys on every machine."""
-        return digest("chat", self.model_dump(mode="json"), length=32)
+        return digest("chat", self.model_dump(mode="json", exclude={"mode", "repair"}), length=32)
 
 
 class Usage(Record):
@@ -75,7 +85,11 @@ class ChatReply(Record):
     parsed: dict[str, Any] | None = None
     """The object that meets `reply_schema`."""
     top: tuple[tuple[TokenChoice, ...], ...] = ()
-    """Per generated position the top list, when logprobs were asked for."""
+    """Per generated position the chosen token and then the others of its top list, when logprobs were asked for."""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    """Calls of `tools` as name, args (parsed) and id."""
+    broken_calls: tuple[dict[str, Any], ...] = ()
+    """Calls whose arguments are not JSON: name, args (text), id and error."""
     finish_reason: str = ""
     model: str = ""
     """As the server names it."""
@@ -85,9 +99,23 @@ class ChatReply(Record):
 class EndpointFault(Exception):
     """A request that has no usable reply after all bounded retries; one line in `str`."""
 
-    def __init__(self, kind: FaultKind, text: str, *, retry_after: float | None = None) -> None:
-        super().__init__(text)
+    def __init__(
+        self,
+        kind: FaultKind,
+        text: str,
+        *,
+        retry_after: float | None = None,
+        usage: Usage | None = None,
+        said: str = "",
+        billed: bool = False,
+    ) -> None:
+        """`usage`: tokens of the useless reply where the server told them; `said`: its beginning.
+
+        `billed`: whether the request may cost money although it failed (a reply came, or nobody knows).
+        """
+        super().__init__(" ".join(text.split())[:400])
         self.kind, self.retry_after = kind, retry_after
+        self.usage, self.said, self.billed = usage, said, billed
 
     @property
     def permanent(self) -> bool:
@@ -104,4 +132,13 @@ class Endpoint(Protocol):
 
     def complete_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | EndpointFault]:
         """Replies in order, with bounded concurrency; a permanent fault or BudgetSpent is raised."""
+        ...
+
+
+@runtime_checkable
+class Scoped(Protocol):
+    """An endpoint with a ledger behind it."""
+
+    def scoped(self, stage: str, *, iteration: int) -> Endpoint:
+        """The same endpoint, whose requests are entered under this stage."""
         ...

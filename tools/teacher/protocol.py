@@ -37,6 +37,9 @@ class OptionReply(Record):
     probabilities: tuple[float, ...]
     mass: float
     """Raw probability that fell on any option before renormalising; below 0.5 the prefix is `unscored`."""
+    upper: tuple[float, ...] = ()
+    """The most that each probability can be where letters were missing from the returned list and stand as the least
+    that they can be; empty when every probability is exact."""
 
 
 class MissingSkillRequest(Record):
@@ -95,6 +98,15 @@ class ProposeReply(Record):
     """As many proposals as the teacher can make, at most `count`."""
 
     proposals: tuple[Proposal, ...]
+
+
+@runtime_checkable
+class StagedTeacher(Protocol):
+    """A teacher that keeps a ledger of its own, by stage and iteration."""
+
+    def scoped(self, stage: str, *, iteration: int) -> Teacher:
+        """The same teacher, whose requests are entered under this stage."""
+        ...
 
 
 @runtime_checkable

@@ -1,0 +1,159 @@
+"""What a run with a chat teacher will ask for, before it begins: calls, tokens, money and hours, and how reckoned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agent.settings import Settings
+from tools.data.read import read_problems
+from tools.records import Problem, Split
+from tools.teacher.chat import ChatTeacher
+from tools.teacher.chat_options import ChatOptions
+from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, Role
+from tools.teacher.paid import count_bytes
+from tools.teacher.protocol import JudgeRequest, MissingSkillRequest, OptionRequest, RequiredSkillsRequest
+
+WRONG = 0.5
+"""Share of the diagnosis questions taken to be answered wrong; the first evaluation tells the real one."""
+PROBES = 3.2
+"""Requests per error of the skip scan, as docs/tables/locate.md has it."""
+SECONDS = 1.0
+"""Taken for one reply."""
+BYTES_PER_TOKEN = 4.0
+STEPS = ("A sentence of the student's reasoning as long as they are.",) * 3
+"""Half of a rationale: what a request of the scan shows on average."""
+OUT: dict[Role, int] = {"diagnose": 6, "tag": 40, "judge": 40, "propose": 30}
+SAMPLE = 40
+"""Questions whose requests are measured."""
+
+
+class Part(NamedTuple):
+    """One line of the forecast."""
+
+    name: str
+    role: Role
+    calls: int
+    why: str
+
+
+class Listener:
+    """An endpoint that answers nothing: it notes how large requests are."""
+
+    def __init__(self) -> None:
+        self.tokens: list[float] = []
+
+    def complete(self, request: ChatRequest) -> ChatReply:
+        """Notes the size; a forecast sends nothing."""
+        self.tokens.append(sum(count_bytes(m, picture=0) for m in request.messages) / BYTES_PER_TOKEN)
+        return ChatReply(text="")
+
+    def complete_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | EndpointFault]:
+        """As `complete`."""
+        return [self.complete(request) for request in requests]
+
+
+def forecast(settings: Settings, *, chat: ChatOptions) -> dict[str, Any]:
+    """One line per kind of request and their sum; money is None where a model has no price."""
+    sizes, examples = count_questions(settings)
+    parts = plan_parts(settings, sizes)
+    lines = {part.name: _line(part, _measure(part, examples, chat), chat=chat) for part in parts}
+    sums: dict[str, Any] = {
+        name: None if any(line[name] is None for line in lines.values()) else sum(line[name] for line in lines.values())
+        for name in ("calls", "tokens", "money", "hours")
+    }
+    sums = {name: round(value, 4) if isinstance(value, float) else value for name, value in sums.items()}
+    caps = {name: value for name, value in chat.caps.model_dump().items() if value is not None}
+    return {**lines, "in all": {**sums, "caps": caps or "none: give teacher.chat.caps"}}
+
+
+def plan_parts(settings: Settings, sizes: Mapping[Split, int]) -> list[Part]:
+    """Kinds of requests and how many of each, capped as the budget caps them."""
+    budget, asked = settings.budget, sizes["diagnosis"]
+    errors = round(asked * WRONG)
+    rounds = f"{budget.iterations} iterations of {errors} errors ({WRONG:.0%} of {asked} questions taken to be wrong)"
+    pool = sizes["pool"] if budget.index_calls is None else min(sizes["pool"], budget.index_calls)
+    located = round(errors * PROBES * budget.iterations)
+    parts = [
+        Part("skills of the pool", "tag", pool, f"one request per sample, once: {pool}"),
+        Part("step location", "diagnose", located, f"{rounds}, {PROBES:g} prefixes each by skip scan"),
+        Part("missing skills", "tag", errors * budget.iterations, f"{rounds}, one request each"),
+    ]
+    if settings.synthesize.enabled and settings.data.world and settings.control == "none":
+        made = round((budget.total.samples or 0) * settings.synthesize.share)
+        parts.append(Part("judging made samples", "judge", made, f"{settings.synthesize.share:.0%} of all samples"))
+    return parts
+
+
+def count_questions(settings: Settings) -> tuple[dict[Split, int], dict[Split, list[Problem]]]:
+    """Questions of pool and diagnosis, and some of them; a world that is not drawn yet has none to show."""
+    data = settings.data
+    if data.world is not None:
+        sizes = data.world.sizes.model_dump()
+        return {"pool": sizes["pool"], "diagnosis": sizes["diagnosis"]}, _world_examples()
+    counts: dict[Split, int] = {}
+    examples: dict[Split, list[Problem]] = {}
+    splits: tuple[Split, ...] = ("pool", "diagnosis")
+    for split in splits:
+        source = getattr(data, split)
+        found = read_problems(
+            Path(source.path),
+            split=split,
+            format=source.format,
+            images=source.images,
+            max_bad_share=source.max_bad_share,
+        ).problems[source.offset :][: source.limit]
+        counts[split], examples[split] = len(found), found[:: max(1, len(found) // SAMPLE)][:SAMPLE]
+    return counts, examples
+
+
+def _world_examples() -> dict[Split, list[Problem]]:
+    import random
+
+    from tools.records import ImageRef
+    from tools.world.generate import make_problem
+    from tools.world.programs import FAMILIES
+    from tools.world.questions import sample_question
+
+    rng, image = random.Random(0), ImageRef(path="", sha256="")
+    made = [make_problem(sample_question(f, rng), split="pool", image=image, skills=()) for f in FAMILIES.values()]
+    return {"pool": made, "diagnosis": made}
+
+
+def _measure(part: Part, examples: Mapping[Split, Sequence[Problem]], chat: ChatOptions) -> float:
+    """Mean prompt tokens of this kind of request; pictures are reckoned at the settings' `image_tokens`."""
+    ear = Listener()
+    blind = ChatTeacher(
+        {"diagnose": ear, "tag": ear, "judge": ear, "propose": ear}, options=chat.model_copy(update={"images": False})
+    )
+    problems = examples["pool" if part.name == "skills of the pool" else "diagnosis"]
+    for problem in problems:
+        if part.role == "diagnose":
+            options = problem.choices or ("an answer", "another")
+            blind.option_probabilities(
+                [OptionRequest(problem="", question=problem.question, options=options, prior=(0.6,), steps=STEPS)]
+            )
+        elif part.name == "missing skills":
+            blind.missing_skill([MissingSkillRequest(problem=problem, steps=STEPS * 2, step=2)])
+        elif part.role == "judge":
+            blind.judge([JudgeRequest(problem=problem)])
+        else:
+            blind.required_skills([RequiredSkillsRequest(problem=problem)])
+    shown = sum(len(p.images) for p in problems) if chat.images and part.role != "diagnose" else 0
+    return (sum(ear.tokens) + shown * chat.image_tokens) / max(1, len(problems))
+
+
+def _line(part: Part, size: float, *, chat: ChatOptions) -> dict[str, Any]:
+    out, price = OUT[part.role], chat.prices.get(chat.endpoint(part.role).model)
+    money = None
+    if price is not None:
+        money = round(part.calls * (size * price.tokens_in + out * price.tokens_out) / 1e6, 4)
+    why = f"{part.why}; {size:.0f} tokens in (bytes of real prompts / {BYTES_PER_TOKEN:g}), {out} out"
+    return {
+        "calls": part.calls,
+        "tokens": round(part.calls * (size + out)),
+        "money": money,
+        "hours": round(part.calls * SECONDS / chat.patience.concurrency / 3600, 4),
+        "derived": f"{why}; {SECONDS:g} s a reply, {chat.patience.concurrency} at a time",
+    }

@@ -1,0 +1,62 @@
+"""`errata doctor --teacher CONFIG`: what the endpoints of a settings file can do."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from agent.doctor import Check
+from agent.settings_file import DATA_VARIABLE, load_settings
+from agent.starting import read_keys
+from tools.errors import OperatorError
+from tools.teacher.chat import REMEDIES, stop_line
+from tools.teacher.chat_options import ROLES, ChatOptions
+from tools.teacher.endpoint import EndpointFault
+
+NEEDED = {"text": None, "logprobs": "set locate.method to whole_rationale, or serve the model with logprobs"}
+"""Capabilities that the chat teacher cannot do without, with what helps."""
+
+
+def probe_teacher(config: Path) -> list[Check]:
+    """One finding per endpoint and capability. Raises OperatorError where there is nobody to ask."""
+    settings = load_settings(config, data_root=os.environ.get(DATA_VARIABLE))
+    chat = settings.teacher.chat
+    if chat is None:
+        remedy = "give teacher.chat.base_url and teacher.chat.model"
+        raise OperatorError("these settings name no endpoint", where=f"{config}: teacher.chat", remedy=remedy)
+    keys = read_keys(chat.key_names, where="teacher.chat.key_env")
+    checks: list[Check] = []
+    asked = set()
+    for role in ROLES:
+        options = chat.endpoint(role)
+        if (options.base_url, options.model) not in asked:
+            asked.add((options.base_url, options.model))
+            checks += _probe_role(role, chat, keys)
+    return checks
+
+
+def _probe_role(role: str, chat: ChatOptions, keys: dict[str, str]) -> list[Check]:
+    from tools.teacher.openai_endpoint import OpenAIEndpoint
+    from tools.teacher.probe import probe_endpoint
+
+    name = next(known for known in ROLES if known == role)
+    options = chat.endpoint(name)
+    endpoint = OpenAIEndpoint(options, key=keys.get(options.key_env or ""))
+    try:
+        found = probe_endpoint(endpoint, options=options, top_logprobs=chat.top_logprobs)
+    except EndpointFault as fault:
+        raise stop_line(fault, role=name, endpoint=options) from None
+    finally:
+        endpoint.close()
+    checks = [Check(f"{options.model}", None, f"at {options.base_url}")]
+    for name_, able, seen in found:
+        ok = True if able else False if name_ in NEEDED else None
+        checks.append(Check(name_, ok, seen if able else f"no ({seen})", NEEDED.get(name_) or REMEDIES["connection"]))
+    structured = [c.able for c in found if c.name in ("schema (strict)", "tool calls", "plain JSON")]
+    if structured and not any(structured):
+        checks.append(Check("structured replies", False, "in no way", "use another model"))
+    price = chat.prices.get(options.model)
+    told = "not in the settings: money stays unknown"
+    if price is not None:
+        told = f"{price.tokens_in:g} in, {price.tokens_out:g} out"
+    return [*checks, Check("price per million tokens", None, told)]

@@ -1,0 +1,76 @@
+"""A language model's part played by the embedded teacher: it reads the rendered prompts and answers in their format."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from tests.chat_server import Answer, say_letter
+from tools.records import Problem, digest
+from tools.teacher.protocol import MissingSkillRequest, OptionRequest, RequiredSkillsRequest
+from tools.teacher.world import WorldTeacher
+
+HEADS = ("Question", "Choices", "Right answer", "Steps so far", "Student's steps", "Already trained", "Worked solution")
+
+
+def read_sections(text: str) -> dict[str, list[str]]:
+    """Lines by the heading they stand under; the bar and what stands before it are kept."""
+    sections: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.split("\n"):
+        if line in HEADS:
+            lines = sections.setdefault(line, [])
+        else:
+            lines.append(line)
+    return sections
+
+
+def behind_bar(lines: list[str]) -> list[str]:
+    """The data of the lines that carry any."""
+    return [line.split("| ", 1)[1] for line in lines if "| " in line]
+
+
+class WorldAnswers:
+    """Satisfies the `answer` of `ChatServer` for location and skills."""
+
+    def __init__(self) -> None:
+        self._teacher = WorldTeacher()
+
+    def __call__(self, body: dict[str, Any]) -> Answer:
+        text = next(m["content"] for m in body["messages"] if m["role"] == "user")
+        if isinstance(text, list):
+            text = text[0]["text"]
+        sections = read_sections(text)
+        question = "\n".join(behind_bar(sections["Question"]))
+        choices = tuple(behind_bar(sections.get("Choices", [])))
+        if "Steps so far" in sections:
+            return self._weigh(question, choices, sections, text)
+        if "Worked solution" in sections:
+            problem = Problem(id=digest(question), question=question, choices=choices, target="A")
+            (found,) = self._teacher.required_skills([RequiredSkillsRequest(problem=problem)])
+            return Answer(json.dumps({"skills": found.skills}))
+        steps = sections["Student's steps"]
+        wrong = next((i for i, line in enumerate(steps) if "(first wrong step)" in line), -1)
+        request = MissingSkillRequest(
+            problem=Problem(id=digest(question), question=question, choices=choices, target="A"),
+            steps=tuple(behind_bar(steps)),
+            step=wrong,
+            served=tuple(behind_bar(sections["Already trained"])),
+        )
+        (reply,) = self._teacher.missing_skill([request])
+        return Answer(json.dumps({"skill": (*reply.skills, "none that is new")[0]}))
+
+    def _weigh(self, question: str, choices: tuple[str, ...], sections: dict[str, list[str]], text: str) -> Answer:
+        told = re.search(r"^Prior knowledge: There is a probability of ([\d.]+)% that option (\w)", text, re.MULTILINE)
+        letters = [chr(ord("A") + i) for i in range(len(choices))]
+        prior = tuple(float(told[1]) / 100 if letter == told[2] else 0.0 for letter in letters) if told else ()
+        request = OptionRequest(
+            problem=digest(question),
+            question=question,
+            options=choices,
+            prior=prior,
+            steps=tuple(behind_bar(sections["Steps so far"])),
+        )
+        (reply,) = self._teacher.option_probabilities([request])
+        return say_letter(reply.probabilities)

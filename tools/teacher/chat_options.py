@@ -1,0 +1,126 @@
+"""Settings of the chat teacher: which endpoint, how patient, how dear, and where it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from tools.records import Record
+from tools.teacher.endpoint import OF_THE_REQUEST, FaultKind, ReplyMode, Role
+
+
+class EndpointOptions(Record):
+    """One OpenAI-compatible endpoint and a model behind it."""
+
+    base_url: str
+    """Up to and with the version, e.g. http://127.0.0.1:8000/v1."""
+    model: str
+    key_env: str | None = None
+    """Name of the environment variable that holds the key; the key itself is never written down."""
+    timeout_seconds: float = Field(default=120.0, gt=0)
+    """From sending to the last byte, however slowly they drip."""
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    max_tokens: int = Field(default=512, ge=1)
+    temperature: float = Field(default=0.0, ge=0, le=2)
+
+
+class RoleOptions(Record):
+    """What one role has otherwise than the rest; None is as the rest."""
+
+    base_url: str | None = None
+    model: str | None = None
+    key_env: str | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    temperature: float | None = Field(default=None, ge=0, le=2)
+
+
+class PatienceOptions(Record):
+    """How often and how long a failed request is tried again."""
+
+    attempts: int = Field(default=6, ge=1, le=20)
+    """Sendings of one request, the first included."""
+    repairs: int = Field(default=2, ge=0, le=5)
+    """How many of them tell the model what was wrong with its last reply."""
+    wait_seconds: float = Field(default=1.0, gt=0)
+    """Upper end of the first random wait; doubles with every attempt."""
+    max_wait_seconds: float = Field(default=60.0, gt=0)
+    """Longest wait; a server that asks for a longer one ends the stage."""
+    wait_scale: float = Field(default=1.0, ge=0, le=1)
+    """Factor on all waits, those that a server asks for included; below 1 for tests."""
+    concurrency: int = Field(default=8, ge=1, le=256)
+    structured: Literal["auto", "schema", "tool", "json"] = "auto"
+    """How replies are brought into shape; `auto` begins with schema and steps down where the server refuses it."""
+
+
+class Price(Record):
+    """Money per million tokens."""
+
+    tokens_in: float = Field(ge=0)
+    tokens_out: float = Field(ge=0)
+    tokens_cached: float | None = Field(default=None, ge=0)
+    """Of prompt tokens that the server had cached; None is the full price."""
+
+
+class PaidCaps(Record):
+    """Hard limits of one run on what it sends; None is no limit."""
+
+    money: float | None = Field(default=None, gt=0)
+    calls: int | None = Field(default=None, ge=1)
+    """Requests sent, repeated ones included."""
+    tokens: int | None = Field(default=None, ge=1)
+    """In and out together."""
+
+
+class ChatOptions(EndpointOptions):
+    """The whole branch `teacher.chat`."""
+
+    roles: dict[Role, RoleOptions] = Field(default_factory=dict)
+    patience: PatienceOptions = PatienceOptions()
+    prices: dict[str, Price] = Field(default_factory=dict)
+    """By model; money is unknown for a model without one."""
+    caps: PaidCaps = PaidCaps()
+    image_tokens: int = Field(default=2_000, ge=1)
+    """The most that one picture can cost in tokens; only reserved beforehand, never billed."""
+    images: bool = True
+    """Whether pictures are shown when skills are asked for and samples judged; never in step location."""
+    top_logprobs: int = Field(default=20, ge=1, le=20)
+    unanswered: Literal["stop", "skip"] = "stop"
+    """What a request without a usable reply does: end the stage, or leave its error unscored or untagged."""
+    store: str | None = None
+    """SQLite file of replies shared by runs; None keeps them in the run folder."""
+
+    @model_validator(mode="after")
+    def _money_needs_prices(self) -> ChatOptions:
+        unpriced = sorted({self.endpoint(role).model for role in ROLES} - set(self.prices))
+        if self.caps.money is not None and unpriced:
+            raise ValueError(f"caps.money cannot be kept without a price of {unpriced[0]!r}; give it in prices")
+        return self
+
+    def endpoint(self, role: Role) -> EndpointOptions:
+        """The endpoint of one role."""
+        own = self.roles.get(role, RoleOptions()).model_dump(exclude_none=True)
+        shared = {name: getattr(self, name) for name in EndpointOptions.model_fields}
+        return EndpointOptions.model_validate({**shared, **own})
+
+    @property
+    def skipped(self) -> frozenset[FaultKind]:
+        """Faults after which the rest of a batch goes on."""
+        return OF_THE_REQUEST if self.unanswered == "skip" else frozenset()
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """Environment variables that hold keys, sorted."""
+        return tuple(sorted({name for role in ROLES if (name := self.endpoint(role).key_env)}))
+
+    @property
+    def first_mode(self) -> ReplyMode:
+        """How a structured reply is asked for at first."""
+        return "schema" if self.patience.structured == "auto" else self.patience.structured
+
+
+ROLES: tuple[Role, ...] = ("diagnose", "tag", "judge", "propose")
+"""Roles of the teacher's own requests."""
+Keys = Mapping[str, str]
+"""Keys by the name of their environment variable."""

@@ -1,0 +1,143 @@
+"""From a request to the arguments of a sending, and from a message to a checked reply."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, TokenChoice, Usage
+
+TOOL = "reply"
+"""Name of the tool whose call carries a structured reply."""
+BOUNDS = ("minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "pattern")
+"""Keywords that strict schemas of providers refuse; replies are held to them here."""
+LONGER = 16
+"""Tokens over `max_tokens` that a server may count otherwise than we do."""
+
+
+def wire_arguments(request: ChatRequest) -> dict[str, Any]:
+    """Keyword arguments of ChatOpenAI for one request, apart from its messages."""
+    arguments: dict[str, Any] = {
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "temperature": request.temperature,
+    }
+    if request.top_logprobs:
+        arguments |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    if request.tools:
+        arguments["tools"] = list(request.tools)
+    schema = request.reply_schema
+    if schema is None or request.mode == "json":
+        return arguments
+    if request.mode == "tool":
+        function = {"name": TOOL, "description": "Give the reply.", "parameters": schema}
+        choice = {"type": "function", "function": {"name": TOOL}}
+        return arguments | {"tools": [{"type": "function", "function": function}], "tool_choice": choice}
+    # As response_format the library would parse the reply itself, and drop what does not parse.
+    form = {"name": TOOL, "strict": True, "schema": strict_schema(schema)}
+    return arguments | {"extra_body": {"response_format": {"type": "json_schema", "json_schema": form}}}
+
+
+def strict_schema(schema: Any) -> Any:
+    """The schema without the keywords that strict decoding may refuse."""
+    if isinstance(schema, Mapping):
+        return {key: strict_schema(value) for key, value in schema.items() if key not in BOUNDS}
+    return [strict_schema(value) for value in schema] if isinstance(schema, list) else schema
+
+
+def read_reply(message: Any, request: ChatRequest) -> ChatReply:
+    """The reply in a langchain message; raises EndpointFault for one that is not what was asked for."""
+    usage = read_usage(message)
+    about = message.response_metadata
+    finish = str(about.get("finish_reason") or "")
+    text = message.content if isinstance(message.content, str) else ""
+    refusal = message.additional_kwargs.get("refusal")
+
+    def fault(kind: Any, what: str) -> EndpointFault:
+        return EndpointFault(kind, what, usage=usage, said=text[:2000], billed=True)
+
+    if refusal:
+        raise fault("refused", f"the model refused: {str(refusal)[:200]}")
+    if finish == "content_filter":
+        raise fault("filtered", "the provider's filter cut the reply off")
+    if usage.tokens_out is not None and usage.tokens_out > request.max_tokens + LONGER:
+        raise fault("bad_reply", f"{usage.tokens_out} tokens came where {request.max_tokens} were asked for")
+    top = read_top(about.get("logprobs"))
+    if request.top_logprobs and not top:
+        raise fault("bad_reply", "the reply has no logprobs, which step location needs")
+    calls = tuple({"name": c["name"], "args": c["args"], "id": c["id"]} for c in message.tool_calls)
+    parsed = None
+    if request.reply_schema is not None:
+        try:
+            parsed = read_object(text, calls=calls, schema=request.reply_schema)
+        except ValueError as error:
+            cut = " (cut off at the limit of tokens)" if finish == "length" else ""
+            raise fault("bad_reply", f"{error}{cut}") from None
+    elif not text.strip() and not (request.tools and (calls or message.invalid_tool_calls)):
+        raise fault("bad_reply", "the reply is empty")
+    broken = tuple({k: c[k] for k in ("name", "args", "id", "error")} for c in message.invalid_tool_calls)
+    return ChatReply(
+        text=text,
+        parsed=parsed,
+        top=top,
+        tool_calls=calls if request.tools else (),
+        broken_calls=broken if request.tools else (),
+        finish_reason=finish,
+        model=str(about.get("model_name") or ""),
+        usage=usage,
+    )
+
+
+def read_usage(message: Any) -> Usage:
+    """Tokens as the server counted them; None where it did not."""
+    told = message.usage_metadata
+    if not told:
+        return Usage()
+    cached = (told.get("input_token_details") or {}).get("cache_read")
+    return Usage(tokens_in=told["input_tokens"], tokens_out=told["output_tokens"], tokens_cached=cached)
+
+
+def read_top(logprobs: Any) -> tuple[tuple[TokenChoice, ...], ...]:
+    """Per position the chosen token first; raises no fault for odd shapes, they count as no logprobs."""
+    content = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    try:
+        return tuple(_read_position(position) for position in content or ())
+    except (KeyError, TypeError, ValueError):
+        return ()
+
+
+def _read_position(position: Mapping[str, Any]) -> tuple[TokenChoice, ...]:
+    chosen = TokenChoice(token=position["token"], logprob=position["logprob"])
+    others = (TokenChoice(token=t["token"], logprob=t["logprob"]) for t in position.get("top_logprobs") or ())
+    return (chosen, *(choice for choice in others if choice.token != chosen.token))
+
+
+def read_object(text: str, *, calls: tuple[dict[str, Any], ...], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The object of a reply, from the tool call or from the text; raises ValueError saying what is wrong."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    if calls:
+        if calls[0]["name"] != TOOL:
+            raise ValueError(f"there is no tool {str(calls[0]['name'])[:60]!r}")
+        found: Any = calls[0]["args"]
+    else:
+        found = find_object(text)
+    wrong = best_match(Draft202012Validator(schema).iter_errors(found))
+    if wrong is not None:
+        place = ".".join(str(part) for part in wrong.absolute_path) or "the reply"
+        raise ValueError(f"{place} does not fit the schema: {wrong.message[:200]}")
+    return dict(found)
+
+
+def find_object(text: str) -> dict[str, Any]:
+    """The first JSON object in the text, with or without a fence; raises ValueError where there is none."""
+    start = text.find("{")
+    if start < 0:
+        raise ValueError("the reply holds no JSON object")
+    try:
+        found, _ = json.JSONDecoder().raw_decode(text, start)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"the reply is not valid JSON ({error})") from None
+    return dict(found)

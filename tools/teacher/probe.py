@@ -1,0 +1,109 @@
+"""What an endpoint can do, found out by asking: a handful of tiny requests, each of which shows one capability."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from typing import Any, NamedTuple
+
+from tools.teacher.chat import closed
+from tools.teacher.chat_options import EndpointOptions
+from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, ReplyMode
+from tools.teacher.letters import find_answer_position
+from tools.teacher.openai_endpoint import OpenAIEndpoint
+from tools.teacher.patience import shape_request
+
+ASK_LETTER = 'Which is the first letter of the alphabet?\nA | a\nB | b\nAnswer in the format "The answer is A/B".'
+COLOUR = closed(colour={"type": "string", "minLength": 1, "maxLength": 60})
+ASK_COLOUR = 'Name one colour as a JSON object {"colour": "..."}.'
+ASK_PICTURE = 'What colour is the picture? Reply with a JSON object {"colour": "..."}.'
+SIDE = 32
+"""Of the red square that is shown, in pixels."""
+
+
+class Capability(NamedTuple):
+    """One finding; `found` says what was seen or why not."""
+
+    name: str
+    able: bool
+    found: str
+
+
+def probe_endpoint(endpoint: OpenAIEndpoint, *, options: EndpointOptions, top_logprobs: int) -> list[Capability]:
+    """At most eight requests. Raises EndpointFault for one that no request would survive (key, model, quota)."""
+    text = _try(endpoint, _request(options, ASK_LETTER))
+    found = [_say("text", text)]
+    if not isinstance(text, EndpointFault):
+        found.append(_probe_logprobs(endpoint, options, top_logprobs))
+        modes: tuple[ReplyMode, ...] = ("schema", "tool", "json")
+        for mode, name in zip(modes, ("schema (strict)", "tool calls", "plain JSON"), strict=True):
+            request = _request(options, ASK_COLOUR, schema=COLOUR)
+            found.append(_say(name, _try(endpoint, shape_request(request, mode=mode))))
+        best: ReplyMode = next((mode for mode, way in zip(modes, found[2:], strict=True) if way.able), "json")
+        picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{draw_red_square()}"}}
+        content = [{"type": "text", "text": ASK_PICTURE}, picture]
+        shown = shape_request(_request(options, content, schema=COLOUR), mode=best)
+        found.append(_say("images", _try(endpoint, shown)))
+    return [*found, _probe_length(endpoint)]
+
+
+def _request(
+    options: EndpointOptions, content: Any, *, schema: dict[str, Any] | None = None, top: int = 0
+) -> ChatRequest:
+    return ChatRequest(
+        role="diagnose",
+        model=options.model,
+        messages=({"role": "user", "content": content},),
+        reply_schema=schema,
+        top_logprobs=top,
+        max_tokens=64 if schema else 12,
+        temperature=0.0,
+    )
+
+
+def _try(endpoint: OpenAIEndpoint, request: ChatRequest) -> ChatReply | EndpointFault:
+    try:
+        return endpoint.complete(request)
+    except EndpointFault as fault:
+        if fault.permanent:
+            raise
+        return fault
+
+
+def _say(name: str, reply: ChatReply | EndpointFault) -> Capability:
+    if isinstance(reply, EndpointFault):
+        return Capability(name, False, str(reply))
+    return Capability(name, True, " ".join((reply.text or str(reply.parsed)).split())[:80])
+
+
+def _probe_logprobs(endpoint: OpenAIEndpoint, options: EndpointOptions, most: int) -> Capability:
+    """How many logprobs come: fewer than asked for, or none, or an error for so many."""
+    reply: ChatReply | EndpointFault = EndpointFault("bad_reply", "none came")
+    for count in sorted({most, min(most, 5)}, reverse=True):
+        reply = _try(endpoint, _request(options, ASK_LETTER, top=count))
+        if not isinstance(reply, EndpointFault):
+            place = find_answer_position(reply.top, ("A", "B"))
+            where = "no letter where the answer stands" if place is None else f"a letter at position {place}"
+            return Capability("logprobs", True, f"{max(len(p) for p in reply.top)} of {count} asked for; {where}")
+    return _say("logprobs", reply)
+
+
+def _probe_length(endpoint: OpenAIEndpoint) -> Capability:
+    try:
+        length = endpoint.context_length()
+    except EndpointFault as fault:
+        return Capability("context length", False, str(fault))
+    return Capability("context length", length is not None, f"{length} tokens" if length else "the server does not say")
+
+
+def draw_red_square() -> str:
+    """A PNG as base64."""
+    rows = (b"\0" + b"\xff\0\0" * SIDE) * SIDE
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", SIDE, SIDE, 8, 2, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return base64.b64encode(png).decode("ascii")
