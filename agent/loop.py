@@ -146,6 +146,10 @@ def build_teacher(settings: Settings) -> Teacher:
         from tools.teacher.annotations import AnnotationsTeacher
 
         return AnnotationsTeacher()
+    if settings.teacher.kind == "local":
+        from tools.teacher.local import LocalTeacher
+
+        return LocalTeacher(settings.teacher.local)
     from tools.teacher.world import WorldTeacher
 
     return WorldTeacher(settings.teacher.world)

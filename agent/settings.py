@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from tools.data.firewall import FirewallOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
+from tools.teacher.local import LocalTeacherOptions
 from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
 from tools.world.generate import WorldSizes
@@ -99,9 +100,11 @@ class StudentSettings(Branch):
 class TeacherSettings(Branch):
     """Who reads the errors."""
 
-    kind: Literal["world", "annotations"] = "world"
+    kind: Literal["world", "annotations", "local"] = "world"
     world: WorldTeacherOptions = WorldTeacherOptions()
     """Knobs of the embedded teacher; read where `kind` is `world`."""
+    local: LocalTeacherOptions = LocalTeacherOptions()
+    """The language model on this machine; read where `kind` is `local`."""
 
 
 class DecideSettings(Branch):

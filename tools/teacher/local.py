@@ -24,6 +24,7 @@ from pydantic import Field
 
 from tools.errors import OperatorError
 from tools.records import Record
+from tools.teacher.annotations import AnnotationsTeacher
 from tools.teacher.local_text import LETTERS, PLACES, Packed, head_text, pack, stack
 from tools.teacher.protocol import (
     JudgeReply,
@@ -63,7 +64,7 @@ class LocalTeacherOptions(Record):
 
 
 class LocalTeacher:
-    """Satisfies `Teacher` and `ReadsSteps`; skills, judging and proposing need a teacher that writes freely."""
+    """Satisfies `Teacher` and `ReadsSteps`; skills are the dataset's own, judging and proposing it cannot."""
 
     name = "local"
 
@@ -79,9 +80,10 @@ class LocalTeacher:
                 remedy=remedy,
             )
         names: set[Operation] = {"option_probabilities", "check_step", "name_step", "write_rationale"}
-        self.operations: frozenset[Operation] = frozenset(
-            names | ({"packed_prefixes"} if self.options.packed else set())
-        )
+        if self.options.packed:
+            names.add("packed_prefixes")
+        self._labels = AnnotationsTeacher()
+        self.operations: frozenset[Operation] = self._labels.operations | names
 
     def option_probabilities(self, requests: Sequence[OptionRequest]) -> list[OptionReply]:
         """Letters after `<answer>`, renormalised over the options; the mass is what all letters asked for got."""
@@ -128,14 +130,12 @@ class LocalTeacher:
         return replies
 
     def missing_skill(self, requests: Sequence[MissingSkillRequest]) -> list[SkillReply]:
-        """It names no skills: raises OperatorError."""
-        del requests
-        _refuse("missing_skill")
+        """It names no skills of its own: those that the dataset is labelled with."""
+        return self._labels.missing_skill(requests)
 
     def required_skills(self, requests: Sequence[RequiredSkillsRequest]) -> list[SkillReply]:
-        """It names no skills: raises OperatorError."""
-        del requests
-        _refuse("required_skills")
+        """As the dataset is labelled."""
+        return self._labels.required_skills(requests)
 
     def judge(self, requests: Sequence[JudgeRequest]) -> list[JudgeReply]:
         """It cannot see: raises OperatorError."""

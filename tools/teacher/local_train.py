@@ -1,4 +1,4 @@
-"""Train the local teacher's language model: `python -m tools.teacher.local_train OUT --steps 3000`.
+"""Train the local teacher's language model: `python -m tools.teacher.local_train OUT --steps 1800`.
 
 A Llama of about 0.2 million parameters reads the world's text without the picture. Its rationales are true ones in
 which each call's result is replaced with some probability, so that what it learns for `<answer>` is how far a stated
@@ -30,7 +30,11 @@ from tools.world.skills import SKILLS
 HIDDEN, HEADS, LAYERS, INNER = 64, 4, 3, 192
 PERCEPTION_SLIP, RULE_SLIP = 0.06, 0.12
 WRITE_SHARE = 0.1
-TEXT_WEIGHT = 0.2
+BARE_SHARE = 0.5
+"""Rationales without the sentence that links the value to its letter: the letter has to be found among the options."""
+FIRST_DRILL_SHARE, DRILL_SHARE, FIRST = 0.6, 0.15, 0.4
+"""Drills are rationales of which the last claim alone is left; in the first part of the training they are most."""
+TEXT_WEIGHT = 0.3
 """Weight of the next-word loss on the steps beside the loss on what is asked."""
 IGNORED = -100
 
@@ -76,14 +80,18 @@ def draw_prior(question: Question, rng: random.Random) -> tuple[float, ...]:
     return tuple(share if i == place else 0.0 for i in range(len(question.options)))
 
 
-def make_sample(rng: random.Random, *, tokenizer: Any) -> Sample:
+def make_sample(rng: random.Random, *, tokenizer: Any, drill: bool = False) -> Sample:
     """One question with a rationale; every prefix asked for its letter, its last step and, at the end, the index."""
     family = rng.choice(list(FAMILIES.values()))
     question = sample_question(family, rng, allowed=lambda key: split_of_question(key) == "pool")
-    writes = rng.random() < WRITE_SHARE
+    writes = not drill and rng.random() < WRITE_SHARE
     results, wrong = (list(question.results), set()) if writes else slip(question, rng)
     head = head_text(question.text, options=question.options, prior=draw_prior(question, rng))
     steps = [s.text for s in split_steps(question.explain(results))]
+    if not writes and (drill or rng.random() < BARE_SHARE):
+        steps.pop()
+    if drill:
+        steps, wrong = steps[-1:], {0} if len(steps) - 1 in wrong else set()
     encoded = tokenizer([f"{head} {'<write>' if writes else '<steps>'}", *steps], add_special_tokens=False)["input_ids"]
     return label_sample(
         encoded, tokenizer=tokenizer, wrong=wrong, gold=question.options.index(question.answer), writes=writes
@@ -134,7 +142,7 @@ def build_model(tokenizer: Any) -> Any:
     )
 
 
-def train(out: Path, *, steps: int, batch: int, seed: int, rate: float = 4e-3) -> None:
+def train(out: Path, *, steps: int, batch: int, seed: int, rate: float = 3e-3) -> None:
     """Train for a number of steps with AdamW and a cosine, and save model and tokenizer."""
     import torch
 
@@ -145,7 +153,9 @@ def train(out: Path, *, steps: int, batch: int, seed: int, rate: float = 4e-3) -
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=rate, total_steps=steps, pct_start=0.05)
     rng, started = random.Random(seed_of("local teacher", seed)), time.monotonic()
     for step in range(1, steps + 1):
-        samples = sorted((make_sample(rng, tokenizer=tokenizer) for _ in range(batch)), key=lambda s: len(s.labels))
+        share = FIRST_DRILL_SHARE if step < FIRST * steps else DRILL_SHARE
+        drawn = [make_sample(rng, tokenizer=tokenizer, drill=rng.random() < share) for _ in range(batch)]
+        samples = sorted(drawn, key=lambda s: len(s.labels))
         losses = [_learn(model, samples[half], pad=tokenizer.pad_token_id) for half in _halves(batch)]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -155,7 +165,7 @@ def train(out: Path, *, steps: int, batch: int, seed: int, rate: float = 4e-3) -
             asked = float(np.mean(losses))
             line = {"step": step, "loss": round(asked, 4), "seconds": round(time.monotonic() - started)}
             print(json.dumps(line), flush=True)
-        if step % 1000 == 0 or step == steps:
+        if step % 300 == 0 or step == steps:
             model.save_pretrained(out)
             tokenizer.save_pretrained(out)
 
@@ -193,7 +203,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder for model and tokenizer")
-    parser.add_argument("--steps", type=int, default=3000, help="optimizer steps (default: 3000)")
+    parser.add_argument("--steps", type=int, default=1800, help="optimizer steps (default: 1800)")
     parser.add_argument("--batch", type=int, default=48, help="rationales a step (default: 48)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
