@@ -32,9 +32,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
         "calibration.json": found.model_dump_json(indent=1) + "\n",
         "calibration.md": render_calibration(found),
         "grid.svg": heat_map(found.cells, title=f"Step accuracy in %, {found.labels} labels, {kind} windows"),
-        "gaps.svg": gap_plot(
-            curves, gold=gold, delta=found.delta, title="p(wrong) - p(gold) around the labelled step"
-        ),
+        "gaps.svg": gap_plot(curves, gold=gold, delta=found.delta, title="p(wrong) - p(gold) around the labelled step"),
     }
     for name, text in files.items():
         write_atomically(out / name, text)

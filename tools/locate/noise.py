@@ -39,6 +39,11 @@ class SwitchRates(NamedTuple):
 
 PUBLISHED = SwitchRates(0.89, 0.70, 0.60, 0.43)
 
+CALIBRATED = WorldTeacherOptions(
+    reliability=0.7, trust_noise=3.0, start_noise=0.2551, step_noise=0.1473, knowledge=0.1056
+)
+"""What `python -m benchmarks.noise` fitted."""
+
 
 def switch_rates(attempts: Sequence[Attempt], *, problems: Mapping[str, Problem], teacher: Teacher) -> SwitchRates:
     """Starts: gold ahead before any step. Shifts: and the wrong answer ahead after all steps."""
