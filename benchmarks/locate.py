@@ -150,9 +150,9 @@ def explain_order(first: Compared, exact: Compared, *, gold: Mapping[str, int], 
         f"{len(late)} times at the very next step, because that claim by itself moves no option (a wrong mirror cell "
         "does so only once the cell is read). Recall@3, which forgives this, is "
         f"{exact.scores[OURS]['recall3']:.3f}. (2) At calibrated noise {len(still) / len(kinds):.0%} of the errors "
-        f"have no switch at all; the published shifting rates demand that. (3) {rules:.0%} of the first false claims are "
-        "rules that their stated inputs refute. The symbolic teacher knows every rule exactly, so that asking about "
-        "steps outright finds these without a picture; the paper's model instead marked steps as wrong that could "
+        f"have no switch at all; the published shifting rates demand that. (3) {rules:.0%} of the first false claims "
+        "are rules that their stated inputs refute. The symbolic teacher knows every rule exactly, so that asking "
+        "about steps outright finds these without a picture; the paper's model instead marked steps as wrong that could "
         "merely not be inferred. Accuracy by kind of error, calibrated noise:",
         "",
         *kind_lines(first, gold=gold, kinds=kinds),

@@ -46,14 +46,14 @@ def gap_plot(curves: Sequence[Sequence[Gap]], *, gold: Sequence[int], delta: flo
         for prefix, gap in enumerate(curve):
             if step >= 0 and gap is not None and abs(prefix - step) <= REACH:
                 columns.setdefault(prefix - step, []).append(gap)
-    places = sorted(place for place, gaps in columns.items() if len(gaps) >= 2)
+    places = sorted(columns)
     parts = [_text(LEFT, 20, title, size=14), _line(-REACH, delta, REACH, delta, dash=True)]
     parts += [_line(-REACH, 0, REACH, 0), _text(8, _y(delta) + 4, f"delta {delta:.1f}")]
     parts += [_text(_x(p), HEIGHT - 8, f"{p:+d}", middle=True) for p in range(-REACH, REACH + 1)]
     parts += [_text(20, _y(v) + 4, f"{v:+.1f}") for v in (-1.0, 1.0)]
     points = []
     for place in places:
-        first, _, third = quantiles(columns[place], n=4)
+        first, _, third = quantiles(columns[place] * 2, n=4, method="inclusive")
         parts.append(_line(place, first, place, third))
         centre = mean(columns[place])
         points.append(f"{_x(place):.1f},{_y(centre):.1f}")
