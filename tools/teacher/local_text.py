@@ -1,7 +1,7 @@
 """The words that the local teacher reads, and how many prefixes are packed into one sequence; needs no torch.
 
-A request reads: question, `option A. option B.`, the stated prior (`<p60> B`), `<steps>`, then the steps. A letter
-stands behind its option: that is how a small model finds it by the option's words. What is asked is one token after
+A request reads: question, `A option B option`, the stated prior (`<p60> B`), `<steps>`, then the steps. A letter
+stands directly before its option, where a small model finds it by the option's words. What is asked is one token after
 them: `<answer>` (which letter), `<check>` (is the last step right), `<index>` (which step is the first wrong one). In a
 packed sequence these askers stand behind the trunk, each at the position that it would have had directly after its
 prefix, and see that prefix and themselves alone: a tree of depth one.
@@ -54,7 +54,7 @@ def build_tokenizer() -> Any:
 
 def head_text(question: str, *, options: Sequence[str], prior: Sequence[float]) -> str:
     """What stands before the steps: byte-identical for all prefixes of one rationale; 0 in `prior` is not stated."""
-    shown = " ".join(f"{option} {letter}." for letter, option in zip(LETTERS, options, strict=False))
+    shown = " ".join(f"{letter} {option}" for letter, option in zip(LETTERS, options, strict=False))
     stated = " ".join(f"{prior_token(p)} {LETTERS[i]}" for i, p in enumerate(prior) if p > 0)
     return f"{question} {shown} {stated}".rstrip()
 

@@ -1,4 +1,4 @@
-"""Train the local teacher's language model: `python -m tools.teacher.local_train OUT --steps 1800`.
+"""Train the local teacher's language model: `python -m tools.teacher.local_train OUT --steps 1000`.
 
 A Llama of about 0.2 million parameters reads the world's text without the picture. Its rationales are true ones in
 which each call's result is replaced with some probability, so that what it learns for `<answer>` is how far a stated
@@ -123,10 +123,11 @@ def label_sample(encoded: Sequence[list[int]], *, tokenizer: Any, wrong: set[int
 
 
 def build_model(tokenizer: Any) -> Any:
-    """A fresh Llama of this size."""
+    """A fresh Llama of this size; embeddings are wide (0.3), without which look-up is not learned."""
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    return LlamaForCausalLM(
+    model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=HIDDEN,
@@ -142,13 +143,15 @@ def build_model(tokenizer: Any) -> Any:
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+    torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.3)
+    return model
 
 
 def sample_lookup(rng: random.Random, *, tokenizer: Any) -> Sample:
     """Options with their letters, then some of them named again, each asked for its letter."""
     token = tokenizer.convert_tokens_to_ids
     options = rng.sample(SINGLE_ANSWERS, rng.randrange(2, 5))
-    trunk = [token(w) for option, letter in zip(options, LETTERS, strict=False) for w in (option, letter, ".")]
+    trunk = [token(w) for option, letter in zip(options, LETTERS, strict=False) for w in (letter, option)]
     trunk.append(token("<steps>"))
     asks = []
     for place in (rng.randrange(len(options)) for _ in range(4)):
@@ -160,7 +163,7 @@ def sample_lookup(rng: random.Random, *, tokenizer: Any) -> Sample:
     return Sample(packed, labels, labels != IGNORED)
 
 
-def practise_lookup(model: Any, *, tokenizer: Any, steps: int, seed: int, rate: float = 4e-3) -> None:
+def practise_lookup(model: Any, *, tokenizer: Any, steps: int, seed: int, rate: float = 2e-3) -> None:
     """Learn to find a letter by its option's words, before anything else; stops when it is learned.
 
     Without this phase 100,000 rationales did not teach it: the model read the letter off the last sentence alone.
@@ -245,8 +248,8 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, help="folder for model and tokenizer")
-    parser.add_argument("--steps", type=int, default=1800, help="optimizer steps (default: 1800)")
-    parser.add_argument("--lookups", type=int, default=3000, help="most steps of look-up practice (default: 3000)")
+    parser.add_argument("--steps", type=int, default=1000, help="optimizer steps (default: 1000)")
+    parser.add_argument("--lookups", type=int, default=1500, help="most steps of look-up practice (default: 1500)")
     parser.add_argument("--batch", type=int, default=48, help="rationales a step (default: 48)")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

@@ -89,8 +89,8 @@ def test_an_asker_sees_its_prefix_and_itself_alone() -> None:
 
 
 def test_the_head_is_the_beginning_of_every_prompt_and_states_the_prior_in_steps_of_five() -> None:
-    assert head_text("Which?", options=("red", "blue"), prior=(0.0, 0.6)) == "Which? red A. blue B. <p60> B"
-    assert head_text("Which?", options=("red", "blue"), prior=()) == "Which? red A. blue B."
+    assert head_text("Which?", options=("red", "blue"), prior=(0.0, 0.6)) == "Which? A red B blue <p60> B"
+    assert head_text("Which?", options=("red", "blue"), prior=()) == "Which? A red B blue"
     assert [prior_token(p) for p in (0.001, 0.62, 1.0)] == ["<p5>", "<p60>", "<p100>"]
 
 
