@@ -108,10 +108,11 @@ def read_mistakes(folder: Path) -> tuple[list[Attempt], dict[str, Problem], dict
     return attempts, problems, gold, left_out
 
 
-def split_agreement(attempts: Sequence[Attempt]) -> float:
-    """Share of traces that our splitter, given the steps joined by newlines, takes apart in as many steps."""
-    same = [len(split_steps("".join(a.steps))) == len(a.steps) for a in attempts]
-    return sum(same) / len(same)
+def split_agreement(attempts: Sequence[Attempt]) -> dict[str, float]:
+    """Shares of traces that our splitter, given the steps as lines, takes apart into as many steps, more, or fewer."""
+    sizes = [(len(split_steps("".join(a.steps))), len(a.steps)) for a in attempts]
+    alike, more = sum(x == y for x, y in sizes) / len(sizes), sum(x > y for x, y in sizes) / len(sizes)
+    return {"alike": alike, "more": more, "fewer": 1 - alike - more}
 
 
 def main() -> None:
@@ -142,7 +143,7 @@ def main() -> None:
             "left_out": left_out,
             "located": len(chosen) if located else 0,
             "steps_mean": mean(len(a.steps) for a in attempts),
-            "split_alike": split_agreement(attempts),
+            "split": split_agreement(attempts),
             "methods": located,
         },
     }
@@ -169,8 +170,9 @@ def main() -> None:
             "Steps: of the rationale before the answer, or of the whole output where the answer comes first.",
             "An empty output cannot be parsed; the marks of some of these are right, by another program's default.",
             f"BIG-Bench-Mistake: {len(attempts)} wrong traces with a marked step ({left_out} without one, or with a "
-            "right answer, left out); our splitter makes as many steps as given of "
-            f"{result['mistakes']['split_alike']:.1%} of them, since a given step may be several sentences.",
+            "right answer, left out). Our splitter makes "
+            + ", ".join(f"{name} {share:.1%}" for name, share in result["mistakes"]["split"].items())
+            + " steps as given: a given step may be several sentences, and one of under three letters joins another.",
             f"Diagnosis of {result['mistakes']['located']} of them by the local teacher: {json.dumps(located)}. It "
             "reads almost every word of these as unknown; this shows that attempts, curves and statuses come through, "
             "and nothing about how well answer switch locates mistakes in such text. That takes a language model.",
