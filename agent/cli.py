@@ -58,11 +58,12 @@ def build_parser() -> Parser:
     run_of(command("cost", "what a run paid to endpoints, by stage, iteration, role and model"), "run")
     _add_eval(command("eval", "evaluate a student on a file of questions"))
     add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
+    _add_locate(command("locate", "where rationales went wrong, and how the method is set"))
     add_data_commands(command("data", "check, convert and describe data of your own"))
     doctor = command("doctor", "what this machine has, and whether the settings files are sound")
     doctor.add_argument("--teacher", type=Path, metavar="CONFIG", help="instead, what its endpoint can do")
     for name, sub in commands.choices.items():
-        if name not in ("eval", "doctor", "data", "index"):
+        if name not in ("eval", "doctor", "data", "index", "locate"):
             sub.add_argument(
                 "--runs-dir",
                 type=Path,
@@ -125,6 +126,27 @@ def _add_eval(sub: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_locate(sub: argparse.ArgumentParser) -> None:
+    actions = sub.add_subparsers(dest="action", metavar="ACTION", required=True)
+    text = "delta and lambda on annotated errors"
+    calibrate = actions.add_parser("calibrate", help=text, description=text[0].upper() + text[1:] + ".")
+    calibrate.add_argument("labels", type=Path, metavar="LABELS", help="JSONL of labelled errors (docs/locate.md)")
+    calibrate.add_argument(
+        "--config",
+        type=Path,
+        default=RUNS / "configs" / "demo.yaml",
+        metavar="CONFIG",
+        help="settings file whose teacher is asked for labels without gaps (default: the demo's)",
+    )
+    calibrate.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="changes to the settings, e.g. teacher.kind=local"
+    )
+    calibrate.add_argument("--folds", type=_positive, default=5, metavar="N", help="of the split (default: 5)")
+    calibrate.add_argument("--strict", action="store_true", help="whole windows only")
+    calibrate.add_argument("--out", type=Path, metavar="FOLDER", help="default: LABELS.calibration")
+    calibrate.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="result on stdout as JSON")
+
+
 def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -185,6 +207,10 @@ def _run(parsed: argparse.Namespace) -> int:
         from agent.cost import run_cost
 
         return run_cost(parsed)
+    if parsed.command == "locate":
+        from agent.locate_commands import run_calibrate
+
+        return run_calibrate(parsed)
     from agent import reading
 
     commands = {

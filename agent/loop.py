@@ -189,6 +189,10 @@ def build_teacher(settings: Settings, *, chat: ChatStack | None = None) -> Teach
         from tools.teacher.annotations import AnnotationsTeacher
 
         return AnnotationsTeacher()
+    if settings.teacher.kind == "local":
+        from tools.teacher.local import LocalTeacher
+
+        return LocalTeacher(settings.teacher.local)
     from tools.teacher.world import WorldTeacher
 
     return WorldTeacher(settings.teacher.world)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from agent.run_folder import RunFolder
 from tools.data.firewall import question_key
@@ -30,9 +30,16 @@ from tools.teacher.protocol import (
     OptionRequest,
     ProposeReply,
     ProposeRequest,
+    RationaleReply,
+    RationaleRequest,
+    ReadsSteps,
     RequiredSkillsRequest,
     SkillReply,
     StagedTeacher,
+    StepCheckReply,
+    StepCheckRequest,
+    StepIndexReply,
+    StepIndexRequest,
     Teacher,
 )
 
@@ -195,6 +202,23 @@ class RecordingTeacher:
     def propose(self, requests: Sequence[ProposeRequest]) -> list[ProposeReply]:
         """See `Teacher`; raises BudgetSpent before the cap is passed."""
         return self._ask("propose", requests, self._teacher.propose, ProposeReply)
+
+    def check_step(self, requests: Sequence[StepCheckRequest]) -> list[StepCheckReply]:
+        """See `ReadsSteps`; raises BudgetSpent before the cap is passed."""
+        return self._ask("check_step", requests, self._reader.check_step, StepCheckReply)
+
+    def name_step(self, requests: Sequence[StepIndexRequest]) -> list[StepIndexReply]:
+        """See `ReadsSteps`; raises BudgetSpent before the cap is passed."""
+        return self._ask("name_step", requests, self._reader.name_step, StepIndexReply)
+
+    def write_rationale(self, requests: Sequence[RationaleRequest]) -> list[RationaleReply]:
+        """See `ReadsSteps`; raises BudgetSpent before the cap is passed."""
+        return self._ask("write_rationale", requests, self._reader.write_rationale, RationaleReply)
+
+    @property
+    def _reader(self) -> ReadsSteps:
+        """Callers look into `operations` first."""
+        return cast(ReadsSteps, self._teacher)
 
     def _ask(
         self,

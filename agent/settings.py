@@ -17,6 +17,7 @@ from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
 from tools.retrieve.embeddings import EmbeddingOptions
 from tools.teacher.chat_options import ChatOptions
+from tools.teacher.local import LocalTeacherOptions
 from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
 from tools.world.generate import WorldSizes
@@ -109,9 +110,11 @@ class StudentSettings(Branch):
 class TeacherSettings(Branch):
     """Who reads the errors."""
 
-    kind: Literal["world", "annotations", "chat"] = "world"
+    kind: Literal["world", "annotations", "local", "chat"] = "world"
     world: WorldTeacherOptions = WorldTeacherOptions()
     """Knobs of the embedded teacher; read where `kind` is `world`."""
+    local: LocalTeacherOptions = LocalTeacherOptions()
+    """The language model on this machine; read where `kind` is `local`."""
     chat: ChatOptions | None = None
     """The language model behind an endpoint; read where `kind` is `chat`."""
 

@@ -172,6 +172,8 @@ def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
             holder[leaf] = str((origin / os.path.expanduser(holder[leaf])).resolve())
 
     absolute(tree.get("student"), "base", "student.base", base)
+    teacher = tree.get("teacher")
+    absolute(teacher.get("local") if isinstance(teacher, dict) else None, "folder", "teacher.local.folder", base)
     rivals = tree.get("rivals")
     if isinstance(rivals, dict) and rivals.get("embedder") != "hashing":
         absolute(rivals, "embedder", "rivals.embedder", base)

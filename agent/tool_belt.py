@@ -18,7 +18,8 @@ from agent.batch import Batch, ToolResult, sample_result, show_error, usable
 from agent.context import Context
 from agent.recording import RecordingTeacher
 from tools.errors import BudgetSpent, ReplyError
-from tools.locate.answer_switch import Switch, make_mistake
+from tools.locate.answer_switch import make_mistake
+from tools.locate.curves import Switch
 from tools.records import Candidate, MissingSkill, Mistake, digest, seed_of
 
 SKIPPED = Switch("none", -1, 0.0, 0, (), 0)

@@ -20,23 +20,21 @@ Statuses, in this order:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field
 
 from tools.errors import OperatorError
-from tools.records import Attempt, Mistake, Problem, Record, Status, digest
-from tools.teacher.protocol import Operation, OptionRequest, Teacher
+from tools.locate.cost import ScanCost, choose_scan
+from tools.locate.curves import TOLERANCE, UNASKED, Gap, Switch, find_switch, scan_steps
+from tools.records import Attempt, Mistake, Problem, Record, digest
+from tools.teacher.protocol import Operation, OptionReply, OptionRequest, Teacher
 
-TOLERANCE = 1e-9
-"""Gaps are compared with delta up to this much, in probability."""
 MIN_MASS = 0.5
 """Least raw probability on the options for a prefix to count as scored."""
 
-Gap = float | None
-Scan = Generator[int, Gap, "Switch"]
 _Ask = Callable[[Sequence[tuple[Attempt, Sequence[str]]]], list[Gap]]
 
 
@@ -50,68 +48,12 @@ class SwitchOptions(Record):
     strict: bool = False
     prior: float | None = Field(default=0.6, gt=0.0, le=1.0)
     """Stated probability that the gold option is correct; None states no prior knowledge."""
-    scan: Literal["skip", "full"] = "skip"
+    scan: Literal["skip", "full", "auto"] = "auto"
+    """Which prefixes are asked for; both find the same switch. `auto` takes the cheaper by `cost`."""
+    cost: ScanCost = ScanCost()
+    picture: bool = False
+    """Show the picture where the teacher writes a pseudo rationale; every other method withholds it."""
     seed: int = 0
-
-
-class Switch(NamedTuple):
-    """What a scan of one curve found; both scans agree in all but `run_length`, `gaps` and `probes`."""
-
-    status: Status
-    prefix: int
-    """The switch as a number of steps read, 1..T; -1 when there is none."""
-    confidence: float
-    """Mean gap over the confirming window."""
-    run_length: int
-    """Probed prefixes in a row, from the switch on, that stay at or above delta."""
-    gaps: tuple[Gap, ...]
-    """Index 0..T; None where not probed or not scored."""
-    probes: int
-
-
-UNASKED = Switch("format_error", -1, 0.0, 0, (), 0)
-"""For a response without an answer: there is no wrong option to follow."""
-
-
-def find_switch(gaps: Sequence[Gap], *, delta: float, window: int, strict: bool = False) -> Switch:
-    """Full scan of a complete curve of T + 1 gaps, None where unscored: the definition, read word by word."""
-    first = partial(_first_switch, gaps, delta=delta, window=window, strict=strict)
-    prefix, possible = first(favourable=False), first(favourable=True)
-    status = _status(prefix, possible=possible > 0, first=gaps[0], delta=delta)
-    return _switch(status, prefix, gaps=gaps, probes=len(gaps), delta=delta, window=window)
-
-
-def skip_scan(
-    probe: Callable[[int], Gap], *, length: int, delta: float, window: int, strict: bool = False
-) -> Switch:
-    """Skip scan of a curve over 0..`length` steps, asking `probe(i)` for gap_i at most once each."""
-    scan = scan_steps(length, delta=delta, window=window, strict=strict)
-    asked = next(scan)
-    while True:
-        try:
-            asked = scan.send(probe(asked))
-        except StopIteration as stop:
-            switch: Switch = stop.value
-            return switch
-
-
-def scan_steps(length: int, *, delta: float, window: int, strict: bool) -> Scan:
-    """The skip scan as a generator: yields the prefix it wants, is sent the gap, returns the `Switch`.
-
-    It probes each window from its right end; on the first prefix p that is not above, no window that contains
-    p can confirm, so it starts again at p + 1. What was probed is kept. When nothing was found and an
-    unscored prefix was met, a second pass reads unscored prefixes favourably (above inside a window, below
-    before it) to tell `unscored` from the rest.
-    """
-    known: dict[int, Gap] = {}
-    known[0] = yield 0
-    prefix = yield from _pass(known, length, delta=delta, window=window, strict=strict, favourable=False)
-    possible = prefix
-    if prefix < 0 and None in known.values():
-        possible = yield from _pass(known, length, delta=delta, window=window, strict=strict, favourable=True)
-    status = _status(prefix, possible=possible > 0, first=known[0], delta=delta)
-    gaps = [known.get(i) for i in range(length + 1)]
-    return _switch(status, prefix, gaps=gaps, probes=len(known), delta=delta, window=window)
 
 
 def locate_mistakes(
@@ -131,7 +73,18 @@ def locate_mistakes(
     asked = [attempt for attempt in wrong if attempt.answer is not None]
     if asked:
         need_operation(teacher, operation="option_probabilities", method="answer_switch")
-    scan = _scan_full if options.scan == "full" else _scan_lock_step
+    chosen = options.scan
+    if chosen == "auto":
+        packed = "packed_prefixes" in teacher.operations
+        chosen = choose_scan(
+            [a.steps for a in asked],
+            heads=[problems[a.problem].question for a in asked],
+            window=options.window,
+            strict=options.strict,
+            cost=options.cost,
+            packed=packed,
+        )
+    scan = _scan_full if chosen == "full" else _scan_lock_step
     ask = partial(ask_gaps, problems=problems, teacher=teacher, options=options)
     switches = scan(asked, ask=ask, options=options)
     found = {attempt.id: switch for attempt, switch in zip(asked, switches, strict=True)}
@@ -199,15 +152,46 @@ def ask_gaps(
     teacher: Teacher,
     options: SwitchOptions,
 ) -> list[Gap]:
-    """The gap of each attempt after the steps beside it, in one call of the teacher."""
+    """The gap of each attempt after the steps beside it, in one call of the teacher.
+
+    Where bounds of a reply leave open whether the gap reaches delta, those prefixes alone are asked for again with
+    `exact`; what stays open then is unscored (None), never a guess.
+    """
     places = [
         option_request(a, problem=problems[a.problem], steps=steps, options=options) for a, steps in asked
     ]
-    replies = teacher.option_probabilities([request for request, _, _ in places]) if places else []
-    return [
-        reply.probabilities[wrong] - reply.probabilities[gold] if reply.mass >= MIN_MASS else None
-        for reply, (_, wrong, gold) in zip(replies, places, strict=True)
+    requests = [request for request, _, _ in places]
+    replies = teacher.option_probabilities(requests) if places else []
+    sides = [(wrong, gold) for _, wrong, gold in places]
+    open_ = [
+        i
+        for i, (reply, (wrong, gold)) in enumerate(zip(replies, sides, strict=True))
+        if reply.mass >= MIN_MASS and not _is_decided(reply, wrong=wrong, gold=gold, delta=options.delta)
     ]
+    if open_:
+        again = teacher.option_probabilities([requests[i].model_copy(update={"exact": True}) for i in open_])
+        fresh = dict(zip(open_, again, strict=True))
+        replies = [fresh.get(i, reply) for i, reply in enumerate(replies)]
+    return [
+        _gap(reply, wrong=wrong, gold=gold, delta=options.delta)
+        for reply, (wrong, gold) in zip(replies, sides, strict=True)
+    ]
+
+
+def _gap(reply: OptionReply, *, wrong: int, gold: int, delta: float) -> Gap:
+    if reply.mass < MIN_MASS or not _is_decided(reply, wrong=wrong, gold=gold, delta=delta):
+        return None
+    return reply.probabilities[wrong] - reply.probabilities[gold]
+
+
+def _is_decided(reply: OptionReply, *, wrong: int, gold: int, delta: float) -> bool:
+    """Whether all gaps that the bounds allow, the stated one included, lie on one side of delta."""
+    if not reply.high:
+        return True
+    stated = reply.probabilities[wrong] - reply.probabilities[gold]
+    least = min(stated, reply.low[wrong] - reply.high[gold])
+    most = max(stated, reply.high[wrong] - reply.low[gold])
+    return least >= delta - TOLERANCE or most < delta - TOLERANCE
 
 
 def _scan_full(attempts: Sequence[Attempt], *, ask: _Ask, options: SwitchOptions) -> list[Switch]:
@@ -235,66 +219,3 @@ def _scan_lock_step(attempts: Sequence[Attempt], *, ask: _Ask, options: SwitchOp
                 done[i] = stop.value
         wanted = following
     return [done[i] for i in range(len(attempts))]
-
-
-def _above(gap: Gap, delta: float, *, unscored: bool = False) -> bool:
-    return unscored if gap is None else gap >= delta - TOLERANCE
-
-
-def _below(gap: Gap, delta: float, *, unscored: bool) -> bool:
-    return unscored if gap is None else gap < delta - TOLERANCE
-
-
-def _first_switch(gaps: Sequence[Gap], *, delta: float, window: int, strict: bool, favourable: bool) -> int:
-    keeps = partial(_above, delta=delta, unscored=favourable)
-    precedes = partial(_below, delta=delta, unscored=favourable)
-    for i in range(1, len(gaps) - (window if strict else 0)):
-        if all(keeps(gap) for gap in gaps[i : i + window + 1]) and any(precedes(gap) for gap in gaps[:i]):
-            return i
-    return -1
-
-
-def _pass(
-    known: dict[int, Gap], length: int, *, delta: float, window: int, strict: bool, favourable: bool
-) -> Generator[int, Gap, int]:
-    """The first switch, or -1, probing into `known` only what it must."""
-    keeps = partial(_above, delta=delta, unscored=favourable)
-    precedes = partial(_below, delta=delta, unscored=favourable)
-    start = 1
-    while start <= (length - window if strict else length):
-        end = min(length, start + window)
-        for place in range(end, start - 1, -1):
-            if place not in known:
-                known[place] = yield place
-            if not keeps(known[place]):
-                start = place + 1
-                break
-        else:
-            if any(precedes(gap) for place, gap in known.items() if place < start):
-                return start
-            for place in range(start - 1, 0, -1):
-                if place not in known:
-                    known[place] = yield place
-                if precedes(known[place]):
-                    return start
-            start = next((k + 1 for k in range(start, end + 1) if precedes(known[k])), end + 1)
-    return -1
-
-
-def _status(prefix: int, *, possible: bool, first: Gap, delta: float) -> Status:
-    if prefix > 0:
-        return "found"
-    if possible or first is None:
-        return "unscored"
-    return "no_switch" if _above(first, delta) else "none"
-
-
-def _switch(
-    status: Status, prefix: int, *, gaps: Sequence[Gap], probes: int, delta: float, window: int
-) -> Switch:
-    """Add the evidence: the mean gap over the window, and how far the run is known to go."""
-    if prefix < 0:
-        return Switch(status, -1, 0.0, 0, tuple(gaps), probes)
-    confirming = [gap for gap in gaps[prefix : prefix + window + 1] if gap is not None]
-    run = next((k for k, gap in enumerate(gaps[prefix:]) if not _above(gap, delta)), len(gaps) - prefix)
-    return Switch(status, prefix, sum(confirming) / len(confirming), run, tuple(gaps), probes)

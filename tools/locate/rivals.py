@@ -9,9 +9,8 @@
   rationale (the paper's ablation "without mistake identification"). It asks the teacher nothing, so that
   every teacher supports it.
 
-The paper's two other rivals, prompt per step ("is this step correct?") and pseudo rationale match (the
-teacher writes its own steps), need free text from a language model, which no operation of
-`tools.teacher.protocol` offers.
+- `per_step`, `pseudo_rationale`, `teacher_says`: rivals that the teacher is asked for outright
+  (`tools.locate.prompted`); they need its optional operations.
 """
 
 from __future__ import annotations
@@ -22,16 +21,14 @@ from typing import Protocol
 
 from tools.errors import OperatorError
 from tools.locate.answer_switch import (
-    TOLERANCE,
-    UNASKED,
-    Gap,
-    Switch,
     SwitchOptions,
     ask_gaps,
     locate_mistakes,
     make_mistake,
     need_operation,
 )
+from tools.locate.curves import TOLERANCE, UNASKED, Gap, Switch
+from tools.locate.prompted import per_step, pseudo_rationale, teacher_says
 from tools.records import Attempt, Mistake, Problem, seed_of
 from tools.teacher.protocol import Teacher
 
@@ -114,8 +111,11 @@ def whole_rationale(
 
 METHODS: dict[str, Locate] = {
     "answer_switch": locate_mistakes,
+    "per_step": per_step,
+    "pseudo_rationale": pseudo_rationale,
     "random_step": random_step,
     "step_alone": step_alone,
+    "teacher_says": teacher_says,
     "whole_rationale": whole_rationale,
 }
 

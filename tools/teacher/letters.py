@@ -43,7 +43,7 @@ def read_options(reply: ChatReply, letters: Sequence[str]) -> OptionReply:
     """Renormalised over the options, with the raw mass.
 
     A letter that is missing from the top list can have at most the smallest probability that was returned, and at
-    most what all returned ones leave: it stands as 0 with that as its upper end, never as 0 alone. Without an answer
+    most what all returned ones leave: it stands as 0 with that as its `high`, never as 0 alone. Without an answer
     position the mass is 0, so that the prefix counts as unscored.
     """
     place = find_answer_position(reply.top, letters)
@@ -67,7 +67,6 @@ def read_options(reply: ChatReply, letters: Sequence[str]) -> OptionReply:
     probabilities = tuple(weights[letter] / total for letter in letters)
     if not missing or room == 0:
         return OptionReply(probabilities=probabilities, mass=mass)
-    upper = tuple(
-        room / (total + room) if letter in missing else weights[letter] / total for letter in letters
-    )
-    return OptionReply(probabilities=probabilities, mass=mass, upper=upper)
+    low = tuple(weights[letter] / (total + room * len(missing)) for letter in letters)
+    high = tuple(room / (total + room) if letter in missing else weights[letter] / total for letter in letters)
+    return OptionReply(probabilities=probabilities, mass=mass, low=low, high=high)

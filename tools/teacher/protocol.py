@@ -15,7 +15,19 @@ from pydantic import Field
 
 from tools.records import Problem, Record
 
-Operation = Literal["option_probabilities", "missing_skill", "required_skills", "judge", "propose"]
+Operation = Literal[
+    "option_probabilities",
+    "missing_skill",
+    "required_skills",
+    "judge",
+    "propose",
+    "check_step",
+    "name_step",
+    "write_rationale",
+    "packed_prefixes",
+]
+"""`packed_prefixes` is no method: it says that `option_probabilities` reads the prefixes of one rationale, given in one
+call, in one pass. The three before it are the methods of `ReadsSteps`."""
 
 
 class OptionRequest(Record):
@@ -29,6 +41,9 @@ class OptionRequest(Record):
     """Stated prior per option, in [0, 1]; empty when no prior knowledge is stated."""
     steps: tuple[str, ...]
     """The first i steps of the student's rationale."""
+    exact: bool = False
+    """Asked again because the bounds of the first reply straddled the threshold: an option that is missing from the
+    returned top list is to be read by a forced continuation. A teacher that has no such list ignores it."""
 
 
 class OptionReply(Record):
@@ -37,9 +52,59 @@ class OptionReply(Record):
     probabilities: tuple[float, ...]
     mass: float
     """Raw probability that fell on any option before renormalising; below 0.5 the prefix is `unscored`."""
-    upper: tuple[float, ...] = ()
-    """The most that each probability can be where letters were missing from the returned list and stand as the least
-    that they can be; empty when every probability is exact."""
+    low: tuple[float, ...] = ()
+    """Least that each of `probabilities` can be; with `high` empty where all options were read exactly."""
+    high: tuple[float, ...] = ()
+    """Most that each can be: an option missing from the top list has at most the smallest probability returned."""
+
+
+class StepCheckRequest(Record):
+    """Is the last of these steps correct? The picture is withheld, the gold answer is not told (P1 4.5)."""
+
+    problem: str
+    question: str
+    options: tuple[str, ...]
+    steps: tuple[str, ...]
+    """The rationale up to the step that is asked about; at least one."""
+
+
+class StepCheckReply(Record):
+    """None for a reply that could not be read."""
+
+    correct: bool | None
+
+
+class StepIndexRequest(Record):
+    """Which step is the first wrong one? The gold answer is told, the picture withheld."""
+
+    problem: str
+    question: str
+    options: tuple[str, ...]
+    gold: str
+    """Text of the right option."""
+    steps: tuple[str, ...]
+    reference: tuple[str, ...] = ()
+    """Steps that the teacher itself wrote, to compare with; empty where it is asked outright."""
+
+
+class StepIndexReply(Record):
+    """0-based; -1 for "none of them"; None for a reply that could not be read."""
+
+    step: int | None
+
+
+class RationaleRequest(Record):
+    """Write the reasoning steps that lead to the gold answer (P1 4.5, pseudo rationale)."""
+
+    problem: Problem
+    picture: bool = False
+    """Whether the picture is shown."""
+
+
+class RationaleReply(Record):
+    """The teacher's own steps; empty when it has none."""
+
+    steps: tuple[str, ...]
 
 
 class MissingSkillRequest(Record):
@@ -134,4 +199,21 @@ class Teacher(Protocol):
 
     def propose(self, requests: Sequence[ProposeRequest]) -> list[ProposeReply]:
         """P2: propose new samples."""
+        ...
+
+
+@runtime_checkable
+class ReadsSteps(Protocol):
+    """Optional operations of a teacher that talks about single steps: what the rivals of answer switch need."""
+
+    def check_step(self, requests: Sequence[StepCheckRequest]) -> list[StepCheckReply]:
+        """P1 4.5, prompt per step."""
+        ...
+
+    def name_step(self, requests: Sequence[StepIndexRequest]) -> list[StepIndexReply]:
+        """The index of the first wrong step in one call, outright or beside a reference."""
+        ...
+
+    def write_rationale(self, requests: Sequence[RationaleRequest]) -> list[RationaleReply]:
+        """P1 4.5, pseudo rationale."""
         ...

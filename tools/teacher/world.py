@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 
 from pydantic import Field
 
@@ -27,9 +29,16 @@ from tools.teacher.protocol import (
     Proposal,
     ProposeReply,
     ProposeRequest,
+    RationaleReply,
+    RationaleRequest,
     RequiredSkillsRequest,
     SkillReply,
+    StepCheckReply,
+    StepCheckRequest,
+    StepIndexReply,
+    StepIndexRequest,
 )
+from tools.teacher.world_steps import SURE, choose_first_wrong, claim_odds, first_difference, imagine_steps
 from tools.world.check import align_claims, read_problem
 from tools.world.programs import Program, read_question
 from tools.world.questions import families_needing
@@ -46,6 +55,10 @@ class WorldTeacherOptions(Record):
     """Standard deviation, in log-odds, of its lean before any step."""
     trust_noise: float = Field(0.5, ge=0)
     """Standard deviation, in log-odds, of its trust in the steps of one problem."""
+    step_noise: float = Field(0.0, ge=0)
+    """Standard deviation, in log-odds, by which each option after each prefix, and each judged step, is shaken."""
+    knowledge: float = Field(0.0, ge=0)
+    """Log-odds by which it leans to answers that it is given as known."""
     seed: int = 0
 
 
@@ -57,11 +70,24 @@ class WorldTeacher:
 
     name = "world"
     operations: frozenset[Operation] = frozenset(
-        {"option_probabilities", "missing_skill", "required_skills", "judge", "propose"}
+        {
+            "option_probabilities",
+            "missing_skill",
+            "required_skills",
+            "judge",
+            "propose",
+            "check_step",
+            "name_step",
+            "write_rationale",
+        }
     )
 
-    def __init__(self, options: WorldTeacherOptions | None = None) -> None:
-        self.options = options or WorldTeacherOptions()
+    def __init__(
+        self, options: WorldTeacherOptions | None = None, *, known: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """`known`: answers in words by problem id, towards which it leans by `options.knowledge`. A language model
+        half knows some answers; nothing in the world's words tells them, so that a simulation has to."""
+        self.options, self._known = options or WorldTeacherOptions(), known
 
     def option_probabilities(self, requests: Sequence[OptionRequest]) -> list[OptionReply]:
         """See `Teacher`; exact over the results of the program, given the noise."""
@@ -113,6 +139,66 @@ class WorldTeacher:
             replies.append(ProposeReply(proposals=tuple(proposals)))
         return replies
 
+    def check_step(self, requests: Sequence[StepCheckRequest]) -> list[StepCheckReply]:
+        """Rules are checked against their stated inputs; what only the picture shows is believed."""
+        replies = []
+        for request in requests:
+            stated, odds = self._judge_claims(request)
+            last = [i for i, (place, _) in stated.items() if place == len(request.steps) - 1]
+            replies.append(StepCheckReply(correct=all(odds[i] > 0 for i in last)))
+        return replies
+
+    def name_step(self, requests: Sequence[StepIndexRequest]) -> list[StepIndexReply]:
+        """The likeliest first wrong step given the gold answer, or the first difference from the reference."""
+        replies = []
+        for request in requests:
+            program = _program_of(request.question, request.problem)
+            if request.reference:
+                step = first_difference(request.steps, request.reference, program=program)
+            else:
+                stated, odds = self._judge_claims(request)
+                spread = partial(spread_answers, program, trust=SURE)
+                step = choose_first_wrong(stated, odds=odds, gold=request.gold, spread=spread)
+            replies.append(StepIndexReply(step=step))
+        return replies
+
+    def write_rationale(self, requests: Sequence[RationaleRequest]) -> list[RationaleReply]:
+        """A rationale that leads to gold, see `imagine_steps`."""
+        replies = []
+        for request in requests:
+            problem = request.problem
+            program = _program_of(problem.question, problem.id)
+            steps = imagine_steps(
+                problem,
+                program=program,
+                picture=request.picture,
+                trust=_share(self._mood(problem.id, options=problem.choices or ("", ""))[1]),
+                empty=_EMPTY,
+                rng=random.Random(seed_of("write", self.options.seed, problem.id)),
+            )
+            replies.append(RationaleReply(steps=steps))
+        return replies
+
+    def _mood(self, problem: str, *, options: Sequence[str]) -> tuple[list[float], float]:
+        """Per problem: the lean of each option, and what a step is believed by, both in log-odds."""
+        rng = random.Random(seed_of("teacher", self.options.seed, problem))
+        lean = [rng.gauss(0, self.options.start_noise) for _ in options]
+        odds = math.log(self.options.reliability / (1 - self.options.reliability))
+        odds += rng.gauss(0, self.options.trust_noise)
+        known = self._known.get(problem)
+        return [x + self.options.knowledge * (o == known) for x, o in zip(lean, options, strict=True)], odds
+
+    def _judge_claims(
+        self, request: StepCheckRequest | StepIndexRequest
+    ) -> tuple[dict[int, tuple[int, Claim]], dict[int, float]]:
+        """What the steps claim by call, and the log-odds that each claim is right."""
+        program = _program_of(request.question, request.problem)
+        stated = align_claims(request.steps, program)
+        broken = {index for _, index in find_broken_rules(program, stated)}
+        rng = random.Random(seed_of("claims", self.options.seed, request.problem))
+        _, odds = self._mood(request.problem, options=request.options)
+        return stated, claim_odds(stated, broken=broken, odds=odds, rng=rng, spread=self.options.step_noise)
+
     def _word(self, skill: str, key: str) -> str:
         wordings = SKILLS[skill].wordings
         return wordings[seed_of("wording", self.options.seed, skill, key) % len(wordings)]
@@ -132,13 +218,12 @@ class WorldTeacher:
 
     def _weigh_options(self, request: OptionRequest) -> OptionReply:
         program = _program_of(request.question, request.problem)
-        rng = random.Random(seed_of("teacher", self.options.seed, request.problem))
-        lean = [rng.gauss(0, self.options.start_noise) for _ in request.options]
-        odds = math.log(self.options.reliability / (1 - self.options.reliability)) + rng.gauss(
-            0, self.options.trust_noise
-        )
+        lean, odds = self._mood(request.problem, options=request.options)
+        if self.options.step_noise:
+            shake = random.Random(seed_of("prefix", self.options.seed, request.problem, len(request.steps)))
+            lean = [x + shake.gauss(0, self.options.step_noise) for x in lean]
         stated = {i: claim for i, (_, claim) in align_claims(request.steps, program).items()}
-        answers = spread_answers(program, stated, trust=1 / (1 + math.exp(-odds)))
+        answers = spread_answers(program, stated, trust=_share(odds))
         floor = 1e-3
         rest = 1 - sum(request.prior)
         silent = sum(p == 0 for p in request.prior) or 1
@@ -148,6 +233,10 @@ class WorldTeacher:
             weights.append(max(prior, floor) * math.exp(lean[index]) * max(answers.get(option, 0.0), floor))
         total = sum(weights)
         return OptionReply(probabilities=tuple(w / total for w in weights), mass=1.0)
+
+
+def _share(odds: float) -> float:
+    return 1 / (1 + math.exp(-odds))
 
 
 def find_broken_rules(program: Program, stated: dict[int, tuple[int, Claim]]) -> list[tuple[int, int]]:

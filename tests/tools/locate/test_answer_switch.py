@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tools.errors import OperatorError
-from tools.locate.answer_switch import SwitchOptions, find_switch, locate_mistakes, skip_scan
+from tools.locate.answer_switch import SwitchOptions, locate_mistakes
+from tools.locate.curves import find_switch, skip_scan
 from tools.records import Attempt, Problem
 from tools.teacher.protocol import Operation, OptionReply, OptionRequest
 

@@ -7,7 +7,19 @@ from tools.errors import OperatorError
 from tools.locate.answer_switch import SwitchOptions
 from tools.locate.rivals import METHODS, location_method
 from tools.records import Attempt, Mistake, Problem
-from tools.teacher.protocol import Operation, OptionReply, OptionRequest
+from tools.teacher.protocol import (
+    Operation,
+    OptionReply,
+    OptionRequest,
+    RationaleReply,
+    RationaleRequest,
+    StepCheckReply,
+    StepCheckRequest,
+    StepIndexReply,
+    StepIndexRequest,
+)
+
+ALL: tuple[Operation, ...] = ("option_probabilities", "check_step", "name_step", "write_rationale")
 
 
 class WordTeacher:
@@ -22,6 +34,23 @@ class WordTeacher:
     def option_probabilities(self, requests: Sequence[OptionRequest]) -> list[OptionReply]:
         self.batches.append(list(requests))
         return [self._reply(" ".join(request.steps)) for request in requests]
+
+    def check_step(self, requests: Sequence[StepCheckRequest]) -> list[StepCheckReply]:
+        said = {"fog": None, "blue": False}
+        return [StepCheckReply(correct=said.get(request.steps[-1].strip(" ."), True)) for request in requests]
+
+    def write_rationale(self, requests: Sequence[RationaleRequest]) -> list[RationaleReply]:
+        return [RationaleReply(steps=("grey. ", "red. ", *["shown. "] * r.picture)) for r in requests]
+
+    def name_step(self, requests: Sequence[StepIndexRequest]) -> list[StepIndexReply]:
+        """Outright the last step, beyond the end after fog; beside a reference the first that is not in it."""
+        self.named = list(requests)
+        return [StepIndexReply(step=self._name(request)) for request in requests]
+
+    def _name(self, request: StepIndexRequest) -> int:
+        if request.reference:
+            return next((i for i, step in enumerate(request.steps) if step not in request.reference), -1)
+        return len(request.steps) + ("fog" in request.steps) - 1
 
     def _reply(self, text: str) -> OptionReply:
         probabilities = (0.1, 0.9) if "blue" in text else (0.8, 0.2)
@@ -59,7 +88,7 @@ def locate(name: str, attempts: Sequence[Attempt], *, teacher: WordTeacher, seed
 def test_all_methods_answer_for_each_wrong_attempt(name: str) -> None:
     wrong = [attempt("one", "grey. ", "blue. "), attempt("none", answer=None), attempt("bare")]
     mistakes = locate(
-        name, [*wrong, attempt("right", "x", answer="A")], teacher=WordTeacher("option_probabilities")
+        name, [*wrong, attempt("right", "x", answer="A")], teacher=WordTeacher(*ALL)
     )
     assert [m.attempt for m in mistakes] == ["one", "none", "bare"]
     assert {m.method for m in mistakes} == {name}
@@ -96,6 +125,42 @@ def test_a_teacher_without_probabilities_is_refused_only_where_they_are_needed()
     assert (found.status, found.step, found.gaps) == ("none", -1, ())
 
 
+def test_per_step_takes_the_first_incorrect_and_counts_unreadable_replies() -> None:
+    attempts = [attempt("a", "grey", "blue", "blue"), attempt("b", "grey", "fog"), attempt("c", "fog", "blue")]
+    mistakes = locate("per_step", attempts, teacher=WordTeacher("check_step"))
+    assert [(m.status, m.step, m.probes) for m in mistakes] == [("found", 1, 3), ("unscored", -1, 2), ("found", 1, 2)]
+
+
+def test_pseudo_rationale_compares_with_what_the_teacher_wrote_and_shows_the_picture_only_if_told() -> None:
+    teacher = WordTeacher("write_rationale", "name_step")
+    attempts = [attempt("a", "grey. ", "blue. "), attempt("b", "red. "), attempt("c", "shown. ")]
+    mistakes = locate("pseudo_rationale", attempts, teacher=teacher)
+    assert [(m.status, m.step) for m in mistakes] == [("found", 1), ("none", -1), ("found", 0)]
+    assert {m.probes for m in mistakes} == {2}
+    assert {r.gold for r in teacher.named} == {"red"}
+    options = SwitchOptions(picture=True)
+    (seen,) = location_method("pseudo_rationale")(
+        attempts[2:],
+        problems={"p": PROBLEM},
+        teacher=teacher,  # type: ignore[arg-type]
+        iteration=1,
+        options=options,
+    )
+    assert seen.status == "none"
+
+
+def test_an_index_beyond_the_rationale_is_unscored() -> None:
+    attempts = [attempt("a", "grey", "blue"), attempt("b", "grey", "fog")]
+    mistakes = locate("teacher_says", attempts, teacher=WordTeacher("name_step"))
+    assert [(m.status, m.step, m.probes) for m in mistakes] == [("found", 1, 1), ("unscored", -1, 1)]
+
+
+@pytest.mark.parametrize("name", ["per_step", "pseudo_rationale", "teacher_says"])
+def test_a_teacher_that_cannot_talk_about_steps_is_refused(name: str) -> None:
+    with pytest.raises(OperatorError, match=name):
+        locate(name, [attempt("a", "x")], teacher=WordTeacher("option_probabilities"))
+
+
 def test_an_unknown_method_is_answered_with_those_there_are() -> None:
-    with pytest.raises(OperatorError, match=r"guess.*answer_switch, random_step"):
+    with pytest.raises(OperatorError, match=r"guess.*answer_switch, per_step, pseudo_rationale, random_step"):
         location_method("guess")

@@ -56,16 +56,17 @@ def test_forms_are_summed_and_the_raw_mass_is_kept():
     read = read_options(reply(*plain("is"), [(" A", 0.5), ("A", 0.1), (" a", 0.1), (" B", 0.1), (" the", 0.2)]), "AB")
     assert read.probabilities == pytest.approx((0.875, 0.125))
     assert read.mass == pytest.approx(0.8)
-    assert read.upper == ()
+    assert read.low == read.high == ()
 
 
 def test_a_missing_letter_has_an_upper_end_and_is_no_silent_zero():
     read = read_options(reply([("A", 0.9), (" x", 0.04)]), "ABC")
     assert read.probabilities == pytest.approx((1.0, 0.0, 0.0))
-    assert read.upper[1] == read.upper[2] == pytest.approx(0.04 / 0.94)
-    assert read.upper[0] == pytest.approx(1.0)
+    assert read.high[1] == read.high[2] == pytest.approx(0.04 / 0.94)
+    assert read.high[0] == pytest.approx(1.0)
+    assert read.low == pytest.approx((0.9 / 0.98, 0.0, 0.0))
     close = read_options(reply([("A", 0.9), (" x", 0.09)]), "AB")
-    assert close.upper[1] == pytest.approx(0.01 / 0.91), "no more than what the returned ones leave"
+    assert close.high[1] == pytest.approx(0.01 / 0.91), "no more than what the returned ones leave"
 
 
 def test_a_reply_without_an_answer_has_no_mass():
