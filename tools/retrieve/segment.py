@@ -26,8 +26,8 @@ from tools.errors import OperatorError
 Ints = NDArray[np.integer[Any]]
 Sample = tuple[str, Sequence[str], Sequence[str]]
 """Id, required skills, and one value for each metadata field."""
-CHUNK = 4096
-"""Samples that are listed at once."""
+CHUNK = 256
+"""Samples that are listed at once: fewer than set off the garbage collector, which would go through all of them."""
 GAP = (1 << 16) - 1
 """The greatest gap that two bytes hold."""
 _WORD = re.compile(r"\w+")
