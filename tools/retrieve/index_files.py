@@ -233,7 +233,7 @@ def _write_segment(folder: Path, segment: Segment) -> Part:
     hashed = hashlib.sha256(json.dumps(about, sort_keys=True).encode("utf-8"))
     for name, values in sorted(arrays.items()):
         hashed.update(f"{name} {values.dtype.str} {values.shape}".encode())
-        hashed.update(values.tobytes())
+        hashed.update(np.ascontiguousarray(values).data)
     name = hashed.hexdigest()[:24]
     place, whole = folder / "segments" / f"{name}.part", folder / "segments" / name
     shutil.rmtree(place, ignore_errors=True)

@@ -11,11 +11,10 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from operator import lt
 from typing import Any, NamedTuple
 
@@ -27,6 +26,8 @@ from tools.errors import OperatorError
 Ints = NDArray[np.integer[Any]]
 Sample = tuple[str, Sequence[str], Sequence[str]]
 """Id, required skills, and one value for each metadata field."""
+CHUNK = 256
+"""Samples that are listed at once: fewer than set off the garbage collector, which would go through all of them."""
 GAP = (1 << 16) - 1
 """The greatest gap that two bytes hold."""
 _WORD = re.compile(r"\w+")
@@ -49,9 +50,12 @@ class Texts(NamedTuple):
 
     def take(self, rows: Ints) -> list[str]:
         """The texts of these rows, in their order."""
-        view = self.text.data
-        starts, stops = self.starts[rows].tolist(), self.starts[rows + 1].tolist()
-        return [str(view[start:stop], "utf-8") for start, stop in zip(starts, stops, strict=True)]
+        coded, begins = Runs(self.starts, self.text).join(rows)
+        whole, cuts = coded.tobytes(), [*begins.tolist(), len(coded)]
+        if whole.isascii():
+            text = whole.decode("ascii")
+            return [text[start:stop] for start, stop in pairwise(cuts)]
+        return [str(whole[start:stop], "utf-8") for start, stop in pairwise(cuts)]
 
     def all(self) -> list[str]:
         """Every text, in order."""
@@ -205,7 +209,8 @@ def make_segment(samples: Iterable[Sample], *, fields: Sequence[str] = ()) -> Se
     rank = np.empty(len(ranked), dtype=np.int32)
     rank[[listed.skills[skill] for skill in ranked]] = np.arange(len(ranked))
     skills_of = Runs(_starts(np.frombuffer(listed.counts, np.int32)), rank[np.frombuffer(listed.codes, np.int32)])
-    sizes = np.array([len(split_words(skill)) for skill in ranked], dtype=np.int64)
+    words = [split_words(skill) for skill in ranked]
+    sizes = np.fromiter(map(len, words), dtype=np.int64, count=len(words))
     totals = np.concatenate([[0], np.cumsum(sizes[skills_of.items])])
     lengths = _narrow(totals[skills_of.starts[1:]] - totals[skills_of.starts[:-1]])
     by_id = _order_of(listed.ids)
@@ -222,7 +227,7 @@ def make_segment(samples: Iterable[Sample], *, fields: Sequence[str] = ()) -> Se
         skills_of=Runs(_starts(np.diff(skills_of.starts)[order]), skills_of.join(order)[0]),
     )
     values = {name: (list(v), _narrow(codes)) for name, v, codes in zip(fields, listed.values, columns, strict=True)}
-    return _count_words(base, ranked, fields=values)
+    return _count_words(base, ranked, words=words, fields=values)
 
 
 class _Base(NamedTuple):
@@ -252,13 +257,15 @@ class _Listed(NamedTuple):
 
 def _list_samples(samples: Iterable[Sample], fields: Sequence[str]) -> _Listed:
     found = _Listed([], _Numbers(), array("i"), array("i"), [_Numbers() for _ in fields], [array("i") for _ in fields])
-    number = found.skills.__getitem__
-    for name, skills, values in samples:
-        found.ids.append(name)
-        found.counts.append(len(skills))
-        found.codes.extend(map(number, skills))
-        for numbers, column, value in zip(found.values, found.columns, values, strict=True):
-            column.append(numbers[value])
+    rest = iter(samples)
+    while part := list(islice(rest, CHUNK)):
+        names, skills, values = zip(*part, strict=True)
+        found.ids.extend(names)
+        found.counts.frombytes(np.fromiter(map(len, skills), np.int32, count=len(part)).tobytes())
+        codes = np.fromiter(map(found.skills.__getitem__, chain.from_iterable(skills)), np.int32)
+        found.codes.frombytes(codes.tobytes())
+        for numbers, column, row in zip(found.values, found.columns, zip(*values, strict=True), strict=True):
+            column.extend(map(numbers.__getitem__, row))
     return found
 
 
@@ -278,13 +285,19 @@ def _order_of(ids: Sequence[str]) -> Ints:
 def _starts(sizes: Ints) -> Ints:
     ends = np.zeros(len(sizes) + 1, dtype=np.int64)
     np.cumsum(sizes, out=ends[1:])
-    return ends.astype(np.int32) if ends[-1] < 2**31 else ends
+    return _shorten(ends)
+
+
+def _shorten(starts: Ints) -> Ints:
+    return starts.astype(np.int32) if starts[-1] < 2**31 else starts
 
 
 def _pack_texts(texts: Sequence[str]) -> Texts:
-    coded = [text.encode("utf-8") for text in texts]
-    sizes = np.fromiter(map(len, coded), dtype=np.int64, count=len(coded))
-    return Texts(np.frombuffer(b"".join(coded), dtype=np.uint8), _starts(sizes))
+    coded = "".join(texts).encode("utf-8")
+    sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    if int(sizes.sum()) < len(coded):
+        sizes = np.fromiter((len(text.encode("utf-8")) for text in texts), dtype=np.int64, count=len(texts))
+    return Texts(np.frombuffer(coded, dtype=np.uint8), _starts(sizes))
 
 
 def _narrow(numbers: Ints) -> Ints:
@@ -292,48 +305,61 @@ def _narrow(numbers: Ints) -> Ints:
     return numbers.astype(np.min_scalar_type(int(numbers.max(initial=0))))
 
 
-def _count_words(base: _Base, skills: Sequence[str], *, fields: Mapping[str, tuple[Sequence[str], Ints]]) -> Segment:
-    """Split each skill once, multiply, and keep of the product which samples hold each word, and how often."""
+def _count_words(
+    base: _Base,
+    skills: Sequence[str],
+    *,
+    words: Sequence[Sequence[str]],
+    fields: Mapping[str, tuple[Sequence[str], Ints]],
+) -> Segment:
+    """Multiply, and keep of the product which samples hold each word, and how often; `words` by skill."""
     from scipy.sparse import csr_array
 
     numbers = _Numbers()
-    counts = [Counter(split_words(skill)) for skill in skills]
-    columns = np.fromiter((numbers[w] for count in counts for w in count), dtype=np.int32)
-    times = np.fromiter((n for count in counts for n in count.values()), dtype=np.int32)
-    starts = _starts(np.fromiter(map(len, counts), dtype=np.int64, count=len(counts)))
+    columns = np.fromiter(map(numbers.__getitem__, chain.from_iterable(words)), dtype=np.int32)
+    starts = _starts(np.fromiter(map(len, words), dtype=np.int64, count=len(words)))
+    times = np.ones(len(columns), dtype=np.int32)
     by_skill = csr_array((times, columns, starts), shape=(len(skills), len(numbers)))
+    by_skill.sum_duplicates()
     by_word = by_skill.tocsc()
     ones = np.ones(len(base.skills_of.items), dtype=np.uint8)
     listed = csr_array((ones, base.skills_of.items, base.skills_of.starts), shape=(len(base.ids), len(skills)))
     product = (listed @ by_skill.astype(base.lengths.dtype)).tocsc()
-    heavy = product.data > 1
+    rows, cuts = product.indices, product.indptr
+    heavy = np.flatnonzero(product.data > 1)
+    times, ends = product.data[heavy], np.searchsorted(heavy, cuts)
+    full = np.flatnonzero(np.diff(ends))
+    most = np.ones(len(numbers), dtype=product.data.dtype)
+    most[full] = np.maximum.reduceat(times, ends[full]) if len(full) else 0
+    light = np.ones(len(rows), dtype=bool)
+    light[heavy] = False
     return Segment(
         **base._asdict(),
         skills=_pack_texts(skills),
         words=numbers,
         holders=Runs(by_word.indptr, by_word.indices),
         times=_narrow(by_word.data),
-        light=_pack_postings(product.indptr, product.indices, ~heavy),
-        heavy=_pack_postings(product.indptr, product.indices, heavy),
-        heavy_times=_narrow(product.data[heavy]),
-        most=np.maximum.reduceat(product.data, product.indptr[:-1]) if len(numbers) else product.data,
+        light=_pack_postings(_shorten(cuts - ends), rows[light]),
+        heavy=_pack_postings(_shorten(ends), rows[heavy]),
+        heavy_times=_narrow(times),
+        most=most,
         fields=fields,
         total=int(base.lengths.sum(dtype=np.int64)),
         longest=int(base.lengths.max(initial=0)),
     )
 
 
-def _pack_postings(starts: Ints, rows: Ints, chosen: NDArray[np.bool_]) -> Postings:
-    """The `chosen` of the rows; `starts` int[words + 1] cuts all of them into runs, of which none is empty."""
-    sizes = np.add.reduceat(chosen, starts[:-1], dtype=np.int64) if len(rows) else np.zeros(0, dtype=np.int64)
-    kept, cuts = rows[chosen], _starts(sizes)
+def _pack_postings(starts: Ints, rows: Ints) -> Postings:
+    """`starts` int[words + 1] cuts the rows into the lists of the words."""
+    sizes = np.diff(starts).astype(np.int64)
     full = np.flatnonzero(sizes)
-    gaps = np.diff(kept, prepend=kept[:1])
-    gaps[cuts[full]] = 0
-    near = np.zeros(len(sizes), dtype=bool)
-    near[full] = np.maximum.reduceat(gaps, cuts[full]) <= GAP if len(full) else False
+    gaps = np.zeros(len(rows), dtype=np.int32)
+    np.subtract(rows[1:], rows[:-1], out=gaps[1:])
+    gaps[starts[full]] = 0
+    near = sizes > 0
+    near[np.searchsorted(starts, np.flatnonzero(gaps > GAP), side="right") - 1] = False
     firsts = np.full(len(sizes), -1, dtype=np.int32)
-    firsts[near] = kept[cuts[:-1][near]]
+    firsts[near] = rows[starts[:-1][near]]
     small = np.repeat(near, sizes)
     places = np.where(near, np.cumsum(sizes * near) - sizes * near, np.cumsum(sizes * ~near) - sizes * ~near)
-    return Postings(cuts, firsts, places, gaps[small].astype(np.uint16), kept[~small])
+    return Postings(starts, firsts, places, gaps.astype(np.uint16)[small], rows[~small])
