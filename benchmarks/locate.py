@@ -152,8 +152,8 @@ def explain_order(first: Compared, exact: Compared, *, gold: Mapping[str, int], 
         f"{exact.scores[OURS]['recall3']:.3f}. (2) At calibrated noise {len(still) / len(kinds):.0%} of the errors "
         f"have no switch at all; the published shifting rates demand that. (3) {rules:.0%} of the first false claims "
         "are rules that their stated inputs refute. The symbolic teacher knows every rule exactly, so that asking "
-        "about steps outright finds these without a picture; the paper's model instead marked steps wrong that could "
-        "merely not be inferred. Accuracy by kind of error, calibrated noise:",
+        "about steps outright finds these without a picture; the paper's model instead marked steps as wrong that "
+        "could merely not be inferred. Accuracy by kind of error, calibrated noise:",
         "",
         *kind_lines(first, gold=gold, kinds=kinds),
     ]
@@ -239,9 +239,23 @@ def main() -> None:
             *_grid_lines(grids),
             "The language model's checks and indices are supervised by made errors of the same world; its pseudo "
             "rationale is compared word by word. The picture is withheld unless a row says otherwise.",
+            *_silence_lines(compared),
             *([] if "local language model" in teachers else ["The local language model was not trained: no rows."]),
         ],
     )
+
+
+def _silence_lines(compared: Mapping[str, Compared]) -> list[str]:
+    """How often the language model finds fault with any step when it is asked outright."""
+    if "local language model" not in compared:
+        return []
+    scores = compared["local language model"].scores
+    found = {name: scores[name]["statuses"].get("found", 0) for name in ("per_step", "teacher_says")}
+    return [
+        f"Asked outright, the language model finds fault with a step in {found['per_step']} (per step) and "
+        f"{found['teacher_says']} (teacher says) errors: most steps that it was trained on are right, and right is "
+        "what it calls them; only through the answers does it show which step moved it."
+    ]
 
 
 def _rate_lines(rates: Mapping[str, SwitchRates]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -215,4 +216,5 @@ def read_everything(folder: RunFolder) -> dict[str, str]:
     for part in ("attempts", "mistakes", "skills", "candidates"):
         names += sorted(f"{part}/{path.name}" for path in (folder.path / part).glob("*.jsonl"))
     texts = {name: (folder.path / name).read_text(encoding="utf-8") for name in names}
-    return {name: text.replace(folder.id, "RUN") for name, text in texts.items()}
+    own = re.compile(rf"(?<![\w-]){re.escape(folder.id)}(?![\w-])")  # and not a part of another folder's name
+    return {name: own.sub("RUN", text) for name, text in texts.items()}

@@ -46,8 +46,8 @@ from tools.teacher.protocol import (
 )
 
 SHIPPED = Path(__file__).parent / "local_model"
-Asker = tuple[int, str]
-"""(number of steps read, token that asks)."""
+LONG = 256
+"""Tokens from which a sequence is read at once, without waiting for a batch: masks grow with the square."""
 
 
 class LocalTeacherOptions(Record):
@@ -93,14 +93,20 @@ class LocalTeacher:
         for request, spread in zip(requests, spreads, strict=True):
             shares = spread[self._ids(LETTERS[: len(request.options)])]
             mass = float(shares.sum())
-            replies.append(OptionReply(probabilities=tuple((shares / mass).tolist()), mass=min(mass, 1.0)))
+            if not mass:
+                shares, mass = np.ones_like(shares), 0.0
+            shares = shares / shares.sum()
+            replies.append(OptionReply(probabilities=tuple(shares.tolist()), mass=min(mass, 1.0)))
         return replies
 
     def check_step(self, requests: Sequence[StepCheckRequest]) -> list[StepCheckReply]:
         """Whether `<right>` is likelier than `<wrong>` after `<check>`."""
         asked = [(head_text(r.question, options=r.options, prior=()), r.steps, "<check>") for r in requests]
         right, wrong = self._ids(("<right>", "<wrong>"))
-        return [StepCheckReply(correct=bool(spread[right] >= spread[wrong])) for spread in self._ask(asked)]
+        return [
+            StepCheckReply(correct=bool(spread[right] >= spread[wrong]) if spread.any() else None)
+            for spread in self._ask(asked)
+        ]
 
     def name_step(self, requests: Sequence[StepIndexRequest]) -> list[StepIndexReply]:
         """The likeliest place after `<index>`; beside a reference the first step that differs in a word."""
@@ -170,13 +176,17 @@ class LocalTeacher:
     def _told_head(self, question: str, *, options: Sequence[str], gold: str) -> str:
         return head_text(question, options=options, prior=[float(option == gold) for option in options])
 
-    def _place(self, spread: NDArray[np.float32], *, steps: int) -> int:
+    def _place(self, spread: NDArray[np.float32], *, steps: int) -> int | None:
+        if not spread.any():
+            return None
         allowed = [*range(min(steps, len(PLACES) - 1)), len(PLACES) - 1]
         best = allowed[int(np.argmax(spread[self._ids(PLACES[i] for i in allowed)]))]
         return -1 if best == len(PLACES) - 1 else best
 
     def _ask(self, asked: Sequence[tuple[str, Sequence[str], str]]) -> list[NDArray[np.float32]]:
         """Probabilities over the vocabulary for each (head, steps, asker), in order.
+
+        One beyond the model's length has zeros: no mass, unscored.
 
         Neighbours that read prefixes of one rationale are packed into one sequence.
         """
@@ -190,19 +200,33 @@ class LocalTeacher:
                 group.append(i)
             groups.append(group)
         found: dict[int, NDArray[np.float32]] = {}
-        for start in range(0, len(groups), self.options.batch if self.options.packed else 1):
-            part = groups[start : start + (self.options.batch if self.options.packed else 1)]
-            spreads = self._read([self._pack([asked[i] for i in group]) for group in part])
-            for group, rows in zip(part, spreads, strict=True):
-                found.update(zip(group, rows, strict=True))
-        return [found[i] for i in range(len(asked))]
+        batch: list[tuple[list[int], Packed]] = []
+        for group in groups:
+            kept, packed = self._pack(asked, group)
+            batch += [(kept, packed)] if kept else []
+            if len(batch) >= (self.options.batch if self.options.packed else 1) or len(packed.ids) > LONG:
+                self._take(batch, found)
+        self._take(batch, found)
+        nothing = np.zeros(len(self._tokenizer), dtype=np.float32)
+        return [found.get(i, nothing) for i in range(len(asked))]
 
-    def _pack(self, group: Sequence[tuple[str, Sequence[str], str]]) -> tuple[Packed, int]:
-        head, longest = group[0][0], max((steps for _, steps, _ in group), key=len)
+    def _take(self, batch: list[tuple[list[int], Packed]], found: dict[int, NDArray[np.float32]]) -> None:
+        """Read a batch into `found` and empty it."""
+        if batch:
+            spreads = self._read([(packed, len(kept)) for kept, packed in batch])
+            for (kept, _), rows in zip(batch, spreads, strict=True):
+                found.update(zip(kept, rows, strict=True))
+            batch.clear()
+
+    def _pack(self, asked: Sequence[tuple[str, Sequence[str], str]], group: Sequence[int]) -> tuple[list[int], Packed]:
+        """One group as a sequence, and the places of those whose prefix the model is long enough for."""
+        head, longest = asked[group[0]][0], max((asked[i][1] for i in group), key=len)
         parts = self._encode([f"{head} <steps>", *longest])
         ends = np.cumsum([len(part) for part in parts]).tolist()
-        askers = [(ends[len(steps)], self._ids([asker])[0]) for _, steps, asker in group]
-        return pack([i for part in parts for i in part], askers), len(askers)
+        kept = [i for i in group if ends[len(asked[i][1])] < self._tokenizer.model_max_length]
+        askers = [(ends[len(asked[i][1])], self._ids([asked[i][2]])[0]) for i in kept]
+        trunk = [token for part in parts for token in part][: max((end for end, _ in askers), default=0)]
+        return kept, pack(trunk, askers)
 
     def _read(self, packs: Sequence[tuple[Packed, int]]) -> list[NDArray[np.float32]]:
         """One forward pass; per sequence float32 [askers, vocabulary], probabilities."""

@@ -68,6 +68,15 @@ def test_it_satisfies_both_protocols_and_answers_about_steps(folder: Path) -> No
     assert isinstance(teacher.write_rationale([RationaleRequest(problem=problem)])[0].steps, tuple)
 
 
+def test_a_prefix_beyond_the_models_length_is_unscored(folder: Path) -> None:
+    teacher = LocalTeacher(LocalTeacherOptions(folder=str(folder)))
+    long = [r.model_copy(update={"steps": (*r.steps, "red " * 3000)}) for r in prefixes()[:1]]
+    short, beyond = teacher.option_probabilities([prefixes()[0], *long])
+    assert short.mass > 0
+    assert beyond.mass == 0
+    assert beyond.probabilities == (0.5, 0.5)
+
+
 def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"no language model.*local_train"):
         LocalTeacher(LocalTeacherOptions(folder=str(tmp_path)))
