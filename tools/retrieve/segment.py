@@ -304,7 +304,7 @@ def _pack_texts(texts: Sequence[str]) -> Texts:
 def _turn_texts(texts: Texts, order: Ints) -> Texts:
     """The texts in this order."""
     joined = Runs(texts.starts, texts.text).join(order)[0]
-    return Texts(joined, _starts(np.diff(texts.starts)[order]))
+    return Texts(joined.astype(np.uint8, copy=False), _starts(np.diff(texts.starts)[order]))
 
 
 def _narrow(numbers: Ints) -> Ints:
