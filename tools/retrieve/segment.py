@@ -92,8 +92,9 @@ class Runs(NamedTuple):
         sizes = self.starts[rows + 1] - firsts
         ends = np.cumsum(sizes)
         begins = ends - sizes
-        at = np.repeat(firsts - begins, sizes)
-        at += np.arange(len(at))
+        kind = self.starts.dtype if len(ends) and ends[-1] < 2**31 else np.int64
+        at = np.repeat((firsts - begins).astype(kind), sizes)
+        at += np.arange(len(at), dtype=kind)
         return self.items[at], begins
 
 
@@ -220,7 +221,7 @@ def make_segment(samples: Iterable[Sample], *, fields: Sequence[str] = ()) -> Se
     turned[ranks] = np.arange(len(ranks))
     columns = [np.frombuffer(codes, dtype=np.int32)[order] for codes in listed.columns]
     base = _Base(
-        ids=_pack_texts([listed.ids[i] for i in order.tolist()]),
+        ids=_turn_texts(_pack_texts(listed.ids), order),
         by_id=turned,
         ranks=ranks.astype(np.int32),
         lengths=lengths[order],
@@ -298,6 +299,12 @@ def _pack_texts(texts: Sequence[str]) -> Texts:
     if int(sizes.sum()) < len(coded):
         sizes = np.fromiter((len(text.encode("utf-8")) for text in texts), dtype=np.int64, count=len(texts))
     return Texts(np.frombuffer(coded, dtype=np.uint8), _starts(sizes))
+
+
+def _turn_texts(texts: Texts, order: Ints) -> Texts:
+    """The texts in this order."""
+    joined = Runs(texts.starts, texts.text).join(order)[0]
+    return Texts(joined.astype(np.uint8, copy=False), _starts(np.diff(texts.starts)[order]))
 
 
 def _narrow(numbers: Ints) -> Ints:
