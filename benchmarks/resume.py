@@ -109,7 +109,7 @@ def main() -> None:
     calm = errata("run", CONFIG, "--name", "calm", "--runs-dir", runs, "--json")
     if calm.returncode:
         raise RuntimeError(calm.stderr[-2000:])
-    killed = kill_often(runs=runs, kills=kills, seed=1, longest=20.0)
+    killed = kill_often(runs=runs, kills=kills, seed=1, longest=30.0)
     one = read_records(runs / str(last_object(calm.stdout)["run"]))
     names = list(dict.fromkeys(kill.run for kill in killed))
     for name in names:
