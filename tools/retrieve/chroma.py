@@ -22,12 +22,14 @@ from chromadb.config import Settings
 
 from tools.errors import OperatorError
 from tools.records import digest
-from tools.retrieve.embeddings import Embedding, NoEmbedding
+from tools.retrieve.embeddings import Embedding, NoEmbedding, Vectors, make_unit
 from tools.retrieve.segment import split_words
 
 VERSION = 2
 ABOUT = "dense.json"
 BATCH = 1000
+EXACT = 20_000
+"""Up to so many skills every vector is compared; above it Chroma's graph (HNSW) answers, nearly exactly."""
 
 
 class SkillCollection:
@@ -40,6 +42,8 @@ class SkillCollection:
         """
         self.folder = folder
         self.embedding: Embedding = NoEmbedding() if embedding is None else embedding
+        self._vectors: tuple[str, list[str], Vectors] | None = None
+        """Fingerprint, skills and unit vectors [skills, size] of the content that was compared last."""
         self._prefix = "skills" if server is None else f"errata-{digest(str(folder.resolve()), length=12)}"
         settings = Settings(anonymized_telemetry=False)
         try:
@@ -113,12 +117,27 @@ class SkillCollection:
         vector, total = self.embedding([query]), len(self)
         if not vector.any() or not total or k < 1:
             return []
+        if total <= EXACT:
+            return self._compare(vector, where)[:k]
         asked = min(k + 1, total)
         while True:
             near = self._ask(vector, asked, where)
             if len(near) < asked or asked == total or near[-1][1] < near[k - 1][1]:
                 return sorted(near, key=lambda pair: (-pair[1], pair[0]))[:k]
             asked = min(2 * asked, total)
+
+    def _compare(self, vector: Vectors, where: dict[str, Any] | None) -> list[tuple[str, float]]:
+        """Every skill with its cosine, in order: the graph of Chroma may miss skills that are much alike."""
+        about = self._about()
+        if self._vectors is None or self._vectors[0] != about["fingerprint"]:
+            kept = self._collection().get(include=["documents", "embeddings"])
+            matrix = make_unit(np.asarray(kept["embeddings"], dtype=np.float32))
+            self._vectors = (about["fingerprint"], list(kept["documents"]), matrix)
+        _, texts, matrix = self._vectors
+        scores = (matrix @ make_unit(vector)[0]).round(6).tolist()
+        allowed = None if where is None else set(self.find_skills(where=where))
+        pairs = [(text, score) for text, score in zip(texts, scores, strict=True) if allowed is None or text in allowed]
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
     def close(self) -> None:
         """Release the folder."""

@@ -26,7 +26,8 @@ class DenseIndex:
     def search(self, query: str, k: int, *, where: Where | None = None) -> list[Hit]:
         """The k best samples above 0 that fit `where`, by score descending, then id ascending.
 
-        As exact as Chroma's graph (HNSW) is. Raises OperatorError when dense search is off.
+        Exact up to `chroma.EXACT` skills, above as exact as Chroma's graph (HNSW) is.
+        Raises OperatorError when dense search is off.
         """
         asked, total = FIRST, len(self._collection)
         while True:
