@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from agent.run_folder import RunFolder, summarize_run
 from agent.settings import Settings
+from tools.data.firewall import Overlap
 from tools.errors import OperatorError
 from tools.records import Checkpoint, Comparison, Decision, Interval, Lesson, Problem, Scorecard, SkippedRow, Split
 
@@ -120,7 +121,10 @@ def read_outcome(folder: RunFolder) -> Outcome:
 
 
 def _count_skipped(folder: RunFolder) -> list[tuple[str, str, int]]:
+    """Rows that no split took, and pool samples that the firewall kept out, by source and reason."""
     counts = Counter((row.source, row.reason) for row in folder.read_records("skipped.jsonl", SkippedRow))
+    for overlap in folder.read_records("overlaps.jsonl", Overlap):
+        counts["pool", f"overlaps a {overlap.split} problem: {overlap.kind}"] += 1
     return [(source, reason, count) for (source, reason), count in sorted(counts.items(), key=lambda i: (-i[1], i[0]))]
 
 

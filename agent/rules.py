@@ -73,9 +73,7 @@ class RulesModel(BaseChatModel):
         done = read_calls(messages)
         call = choose_call(facts, done, share=self.synthesize_share)
         entry = {"name": call.tool, "args": call.arguments, "id": f"call-{len(done)}", "type": "tool_call"}
-        message = AIMessage(
-            content=str(call.arguments["reason"]), tool_calls=[entry], id=f"reply-{len(done)}"
-        )
+        message = AIMessage(content=str(call.arguments["reason"]), tool_calls=[entry], id=f"reply-{len(done)}")
         return ChatResult(generations=[ChatGeneration(message=message)])
 
 
@@ -94,9 +92,7 @@ def choose_call(facts: dict[str, Any], done: Sequence[Done], *, share: float) ->
     called = {call.tool for call in done}
     count = len(facts["errors"])
     if "locate_mistakes" in facts["tools"] and "locate_mistakes" not in called:
-        return Call(
-            "locate_mistakes", {"reason": f"{count} wrong answers: first find the step each went wrong."}
-        )
+        return Call("locate_mistakes", {"reason": f"{count} wrong answers: first find the step each went wrong."})
     if "tag_skills" in facts["tools"] and "tag_skills" not in called:
         return Call("tag_skills", {"reason": "Name the missing skills before any sample is chosen."})
     tagged = next((call.answer for call in done if call.tool == "tag_skills"), {})
@@ -117,8 +113,10 @@ def plan_calls(facts: dict[str, Any], skills: Sequence[dict[str, Any]], *, share
     budgets = allot_shares(facts["samples_left"], weights=[skill["errors"] for skill in kept])
     calls = []
     for skill, budget in zip(kept, budgets, strict=True):
-        part, why = _share_made(skill["skill"], facts["tried"], share=share)
-        made = round(budget * part) if len(routes) == 2 else budget * (routes == [MAKE])
+        part, why = (float(routes == [MAKE]), "")
+        if len(routes) == 2:
+            part, why = _share_made(skill["skill"], facts["tried"], share=share)
+        made = round(budget * part)
         about = f"{skill['errors']} of {len(facts['errors'])} errors lack it"
         for tool, amount in ((FETCH, budget - made), (MAKE, made)):
             if amount:

@@ -12,6 +12,7 @@ import pytest
 
 from agent.context import Reporter, SilentReporter, Stage, StopReason
 from agent.loop import Parts, resume_loop, run_loop
+from agent.outcome import read_outcome
 from agent.recording import ReplyStore, find_test_leaks
 from agent.run_folder import RunFolder
 from agent.settings import Settings
@@ -266,6 +267,7 @@ def test_firewall_stops_the_run_before_anything_is_asked(data: Path, tmp_path: P
         run(settings_for(data), tmp_path / "t-1", parts=Parts(student=TableStudent(lives=0), teacher=teacher))
     folder, _ = run(settings_for(data, firewall={"policy": "exclude"}), tmp_path / "t-2")
     assert "pool-999" in (folder.path / "overlaps.jsonl").read_text()
+    assert ("pool", "overlaps a gate problem: question", 1) in read_outcome(folder).skipped
 
 
 def test_a_pool_that_shares_ids_with_validation_loses_only_its_own(data: Path, tmp_path: Path) -> None:

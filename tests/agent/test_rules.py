@@ -31,9 +31,7 @@ def facts(**changes: Any) -> dict[str, Any]:
     return {**base, **changes}
 
 
-def play(
-    told: dict[str, Any], answers: dict[str, Any], *, share: float = 0.25
-) -> list[tuple[str, dict[str, Any]]]:
+def play(told: dict[str, Any], answers: dict[str, Any], *, share: float = 0.25) -> list[tuple[str, dict[str, Any]]]:
     """Let the model talk to fixed answers by tool until it finishes; sample calls get all they ask for."""
     model = RulesModel(synthesize_share=share).bind_tools([])
     messages: list[BaseMessage] = [SystemMessage("rules"), HumanMessage(json.dumps(told))]
@@ -97,12 +95,19 @@ def test_what_is_not_bound_is_not_called() -> None:
         (9, 1, None, None),
     ],
 )
-def test_a_route_without_gain_is_changed(
-    fetched: int, made: int, gain: float | None, route: str | None
-) -> None:
+def test_a_route_without_gain_is_changed(fetched: int, made: int, gain: float | None, route: str | None) -> None:
     tried = [{"iteration": 1, "skill": "s0", "fetched": fetched, "made": made, "gain": gain}]
     found = {tool for tool, _, _ in samples(play(facts(tried=tried), tagged(5)))}
     assert found == ({route} if route else {"retrieve_samples", "synthesize_samples"})
+
+
+def test_where_only_one_route_is_bound_no_change_of_route_is_claimed() -> None:
+    tried = [{"iteration": 1, "skill": "s0", "fetched": 9, "made": 1, "gain": 0.0}]
+    tools = ["tag_skills", "retrieve_samples", "finish_batch"]
+    calls = play(facts(tools=tools, tried=tried), tagged(5))
+    assert [args["reason"] for tool, args in calls if tool == "retrieve_samples"] == [
+        "5 of 10 errors lack it: 20 of 20 samples."
+    ]
 
 
 def test_what_was_left_open_goes_to_a_skill_that_gave_all() -> None:
