@@ -38,7 +38,6 @@ def accuracy_chart(points: Sequence[Point], *, labels: Sequence[str], chance: fl
         parts.append(f'<text class="tick" x="0" y="{_y(tick) - 4:.1f}">{100 * tick:.0f}{unit}</text>')
     if chance is not None:
         parts.append(_rule("chance", _y(chance)))
-        parts.append(f'<text class="tick" x="100%" y="{_y(chance) - 4:.1f}" text-anchor="end">chance</text>')
     stride = max(1, -(-len(labels) // 8))
     for column, label in enumerate(labels):
         if column % stride == 0 or column == len(labels) - 1:

@@ -82,6 +82,7 @@ def render_report(folder: RunFolder, *, problems: Mapping[str, Problem]) -> str:
         sentences=verdict(outcome, chance=chance),
         tiles=_tiles(outcome),
         chart=Markup(chart),
+        chance=chance,
         changes=[
             (change, Markup(change_bar(change.before / change.total, change.after / change.total)))
             for change in changes_by_skill(outcome)
@@ -195,11 +196,10 @@ def describe_firewall(folder: RunFolder, *, policy: str) -> str:
     """What the overlap firewall found between the pool and the questions that are measured on."""
     if not folder.has("overlaps.jsonl"):
         return "It has not looked yet."
-    kinds = Counter(f"{o.kind} in {o.split}" for o in folder.read_records("overlaps.jsonl", Overlap))
-    if not kinds:
+    found = len(folder.read_records("overlaps.jsonl", Overlap))
+    if not found:
         return "The pool shares no picture and no question with diagnosis, gate and test."
-    found = ", ".join(f"{count} x {kind}" for kind, count in sorted(kinds.items()))
-    return f"Overlaps were found and left out (policy {policy}): {found}."
+    return f"Left out (policy {policy}): {found:,} samples of the pool that overlap, by kind in the table above."
 
 
 def _sum_costs(costs: Sequence[StageCost]) -> StageCost:

@@ -20,6 +20,8 @@ from tools.records import Attempt
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"
 DRAWS = 4000
 TARGETED = "targeted"
+LEAST = 1e-3
+"""A gain of random samples below one of the 1,000 test questions counts as one, so that the ratio stays finite."""
 
 
 class Measured(NamedTuple):
@@ -53,7 +55,7 @@ def run_once(control: str, seed: int, *, runs: Path) -> Measured:
 def bootstrap_ratio(targeted: list[Measured], random: list[Measured]) -> tuple[float, float]:
     """Ratio of mean gains and the lower end of its 95 % interval; pairs of runs are resampled by seed."""
     rng = np.random.default_rng(0)
-    ratio = mean_gain(targeted) / max(mean_gain(random), 1e-9)
+    ratio = mean_gain(targeted) / max(mean_gain(random), LEAST)
     draws = []
     for _ in range(DRAWS):
         seeds = rng.integers(len(targeted), size=len(targeted))
@@ -63,7 +65,7 @@ def bootstrap_ratio(targeted: list[Measured], random: list[Measured]) -> tuple[f
             picked = rng.integers(size, size=size)
             tops.append(targeted[seed].differences[picked].mean())
             bottoms.append(random[seed].differences[picked].mean())
-        draws.append(np.mean(tops) / max(float(np.mean(bottoms)), 1e-3))
+        draws.append(np.mean(tops) / max(float(np.mean(bottoms)), LEAST))
     return ratio, float(np.quantile(draws, 0.025))
 
 
