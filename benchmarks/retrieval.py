@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.retrieval_data import Corpus, make_corpus
-from benchmarks.tables import ROOT, write_table
+from benchmarks.tables import ROOT, need, write_table
 
 K = 300
 ADDED = 10_000
@@ -301,6 +301,7 @@ def main() -> None:
         name, given, place = arguments.worker
         work(name, Path(given), Path(place))
         return
+    need("bm25s", "numba", "rank_bm25", "tantivy", extra="bench")
     size, skills = (20_000, 5_000) if arguments.quick else (1_550_000, 95_000)
     sizes = [2_000, size] if arguments.quick else [10_000, 100_000, size]
     with tempfile.TemporaryDirectory() as folder:

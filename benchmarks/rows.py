@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 from agent.cli import main as errata_main
 from benchmarks.row_mutations import MAKERS, TEXTS, VALUES, Row, prepare_folder, to_cells, to_json
-from benchmarks.tables import parse_arguments, write_table
+from benchmarks.tables import need, parse_arguments, write_table
 from tools.data.read import SourceOptions, scan_rows
 from tools.data.write import write_problems
 from tools.records import Problem, from_jsonl, seed_of, to_jsonl
@@ -174,6 +174,7 @@ def use_accepted(case: Case) -> tuple[set[str], bool]:
 def main() -> None:
     """All formats; docs/tables/rows.*"""
     arguments = parse_arguments(__doc__ or "")
+    need("pyarrow", extra="scale")
     count = 60 if arguments.quick else 1000
     rows: list[list[object]] = []
     formats: dict[str, dict[str, object]] = {}

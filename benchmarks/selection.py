@@ -22,7 +22,7 @@ from tools.locate.answer_switch import SwitchOptions, locate_mistakes
 from tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem
 from tools.retrieve.chroma import SkillCollection
 from tools.retrieve.dense import DenseIndex
-from tools.retrieve.embeddings import HashingEmbedding
+from tools.retrieve.embeddings import Embedding, HashingEmbedding
 from tools.retrieve.lexical import SkillIndex
 from tools.retrieve.rivals import METHODS, Means, Request
 from tools.retrieve.rivals.ablations import steps_as_skills, validation_as_skills
@@ -74,7 +74,8 @@ def prepare_bench(folder: Path, *, sizes: WorldSizes, budget: int) -> Bench:
     diagnosed = time.perf_counter()
     required = tag_required_skills(pool.values(), teacher=WorldTeacher()).by_problem
     lexical = SkillIndex.build(required)
-    dense = open_dense(folder / "selection-index", lexical)
+    embedding = HashingEmbedding()
+    dense = open_dense(folder / "selection-index", lexical, embedding=embedding)
     indexed = time.perf_counter()
     return Bench(
         request=Request(pool, budget, skills=skills, validation=list(diagnosis.values())),
@@ -83,7 +84,7 @@ def prepare_bench(folder: Path, *, sizes: WorldSizes, budget: int) -> Bench:
             bm25=lexical,
             dense=dense,
             hybrid=HybridIndex(lexical, dense),
-            embed=dense.embedding,
+            embed=embedding,
             perplexity=FolderPerplexity(Path(student.base)),
             gradients=StudentGradients(source),
         ),
@@ -132,9 +133,9 @@ def name_skills(
     )
 
 
-def open_dense(folder: Path, samples: SkillIndex) -> DenseIndex:
-    """The skill index in Chroma with the embedding that needs no model."""
-    collection = SkillCollection(folder, embedding=HashingEmbedding())
+def open_dense(folder: Path, samples: SkillIndex, *, embedding: Embedding) -> DenseIndex:
+    """The skill index in Chroma."""
+    collection = SkillCollection(folder, embedding=embedding)
     collection.build(samples.count_skills())
     return DenseIndex(collection, samples)
 

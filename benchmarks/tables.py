@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,15 @@ def parse_arguments(text: str) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer seeds, kills or errors; same steps")
     parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs" / "benchmarks", help="where the runs go")
     return parser.parse_args()
+
+
+def need(*modules: str, extra: str) -> None:
+    """End with one line when a package that this script compares with, or reads by, is not installed."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        remedy = f"{sys.executable} -m pip install -c constraints.txt -e '.[{extra}]'"
+        print(f"benchmarks: {', '.join(missing)} not installed; to install: {remedy}", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def errata(*words: object) -> subprocess.CompletedProcess[str]:

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import ROOT, parse_arguments, write_table
+from benchmarks.tables import ROOT, need, parse_arguments, write_table
 from tools.records import Problem, to_jsonl
 from tools.skills.blocks import tag_file
 from tools.skills.store import SkillStore
@@ -108,6 +108,7 @@ def contents(store: Path) -> tuple[list[int], list[list[str]]]:
 def main() -> None:
     """Four ways, one table."""
     quick = parse_arguments(__doc__ or "").quick
+    need("ray", extra="scale")
     count = 2_000 if quick else 20_000
     rows: list[list[object]] = []
     result: dict[str, Any] = {"rows": count}
