@@ -9,7 +9,7 @@ from agent.doctor import Check
 from agent.settings_file import DATA_VARIABLE, load_settings
 from agent.starting import read_keys
 from tools.errors import OperatorError
-from tools.teacher.chat import REMEDIES, stop_line
+from tools.teacher.chat_asking import REMEDIES, stop_line
 from tools.teacher.chat_options import ROLES, ChatOptions
 from tools.teacher.endpoint import EndpointFault
 

@@ -232,6 +232,9 @@ def complete(answer: Answer, body: dict[str, Any], fault: str) -> dict[str, Any]
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": finish}
     if body.get("logprobs") and fault not in ("no_logprobs", "rubbish", "tool", "blank", "refusal"):
         choice["logprobs"] = {"content": [show_position(p, body["top_logprobs"]) for p in answer.top]}
+    extra = {}
+    if "prompt_logprobs" in body and fault != "no_prompt_logprobs":
+        extra["prompt_logprobs"] = [None, show_forced(str(body["messages"][-1]["content"]), answer.top)]
     sent = len(json.dumps(body["messages"])) // 4
     out = 10_000 if fault == "rubbish" else max(1, len(text) // 4)
     return {
@@ -246,7 +249,15 @@ def complete(answer: Answer, body: dict[str, Any], fault: str) -> dict[str, Any]
             "total_tokens": sent + out,
             "prompt_tokens_details": {"cached_tokens": sent // 2},
         },
+        **extra,
     }
+
+
+def show_forced(text: str, top: Sequence[Sequence[tuple[str, float]]]) -> dict[str, dict[str, Any]]:
+    """The last token of a forced beginning as vLLM shows it; a text that does not end in one has none."""
+    known = [pair for position in top for pair in position if text.endswith(pair[0])]
+    shown = enumerate(known[-1:])
+    return {str(i): {"logprob": math.log(max(p, 1e-12)), "rank": 1, "decoded_token": token} for i, (token, p) in shown}
 
 
 def show_position(choices: Sequence[tuple[str, float]], most: int) -> dict[str, Any]:

@@ -8,10 +8,18 @@ from typing import Any
 
 from tests.chat_server import Answer, say_letter
 from tools.records import Problem, digest
-from tools.teacher.protocol import MissingSkillRequest, OptionRequest, RequiredSkillsRequest
+from tools.teacher.protocol import (
+    MissingSkillRequest,
+    OptionRequest,
+    RationaleRequest,
+    RequiredSkillsRequest,
+    StepCheckRequest,
+    StepIndexRequest,
+)
 from tools.teacher.world import WorldTeacher
 
 HEADS = ("Question", "Choices", "Right answer", "Steps so far", "Student's steps", "Already trained", "Worked solution")
+HEADS += ("Steps", "Other solution")
 
 
 def read_sections(text: str) -> dict[str, list[str]]:
@@ -46,6 +54,10 @@ class WorldAnswers:
         choices = tuple(behind_bar(sections.get("Choices", [])))
         if "Steps so far" in sections:
             return self._weigh(question, choices, sections, text)
+        if "Steps" in sections:
+            return self._read_steps(question, choices, sections)
+        if "Student's steps" not in sections and "Worked solution" not in sections:
+            return self._write(question, choices, sections)
         if "Worked solution" in sections:
             problem = Problem(id=digest(question), question=question, choices=choices, target="A")
             (found,) = self._teacher.required_skills([RequiredSkillsRequest(problem=problem)])
@@ -60,6 +72,26 @@ class WorldAnswers:
         )
         (reply,) = self._teacher.missing_skill([request])
         return Answer(json.dumps({"skill": (*reply.skills, "none that is new")[0]}))
+
+    def _read_steps(self, question: str, choices: tuple[str, ...], sections: dict[str, list[str]]) -> Answer:
+        asked = {"problem": digest(question), "question": question, "options": choices}
+        steps = tuple(behind_bar(sections["Steps"]))
+        if "Right answer" not in sections:
+            (checked,) = self._teacher.check_step([StepCheckRequest(**asked, steps=steps)])
+            return Answer(json.dumps({"correct": checked.correct}))
+        (gold,) = behind_bar(sections["Right answer"])
+        reference = tuple(behind_bar(sections.get("Other solution", [])))
+        request = StepIndexRequest(**asked, steps=steps, gold=gold, reference=reference)
+        (named,) = self._teacher.name_step([request])
+        assert named.step is not None
+        return Answer(json.dumps({"step": named.step + 1}))
+
+    def _write(self, question: str, choices: tuple[str, ...], sections: dict[str, list[str]]) -> Answer:
+        (gold,) = behind_bar(sections["Right answer"])
+        target = chr(ord("A") + choices.index(gold))
+        problem = Problem(id=digest(question), question=question, choices=choices, target=target)
+        (written,) = self._teacher.write_rationale([RationaleRequest(problem=problem)])
+        return Answer(json.dumps({"steps": written.steps}))
 
     def _weigh(self, question: str, choices: tuple[str, ...], sections: dict[str, list[str]], text: str) -> Answer:
         told = re.search(r"^Prior knowledge: There is a probability of ([\d.]+)% that option (\w)", text, re.MULTILINE)

@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-from tools.teacher.chat import closed
+from tools.teacher.chat_asking import closed
 from tools.teacher.chat_options import EndpointOptions
 from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, ReplyMode
 from tools.teacher.letters import find_answer_position
