@@ -39,7 +39,10 @@ THREAD = "loop"
 SETTINGS = "settings.yaml"
 PAID = "paid.sqlite"
 """Replies, ledger and reservations of a teacher behind an endpoint."""
-PROMPTS = ("mistake_step", "missing_skill", "required_skills", "judge", "propose")
+PROMPTS = (
+    *("mistake_step", "step_check", "pseudo_rationale", "teacher_says"),
+    *("missing_skill", "required_skills", "canonical_names", "judge", "propose", "failure_analysis"),
+)
 """Prompts of the chat teacher."""
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from tools.records import Attempt, MissingSkill, Mistake, Problem, digest
 from tools.skills.names import canonical_names
 from tools.skills.store import SkillStore, key_number
-from tools.teacher.protocol import MissingSkillRequest, RequiredSkillsRequest, Teacher
+from tools.teacher.protocol import ComparesSkills, MissingSkillRequest, RequiredSkillsRequest, Teacher
 
 SkillSource = Literal["teacher", "annotations", "both"]
 
@@ -37,13 +37,15 @@ def tag_missing_skills(
     iteration: int,
     served: Mapping[str, Sequence[str]],
     known_skills: Sequence[str],
+    most_checks: int | None = None,
 ) -> list[MissingSkill]:
     """One missing skill per mistake, in order; none where the teacher has nothing new to say.
 
     `attempts` by attempt id, `problems` and `served` (wordings and canonical skills given to that error
     before) by problem id. A mistake without a step is tagged from its whole rationale. Wordings join
-    `known_skills` where they mean the same. Raises ValueError for two mistakes of one problem, and for a
-    test problem.
+    `known_skills`, or each other, where they mean the same: by their stems, and by the word of a teacher
+    that can compare skills, which is asked about at most `most_checks` pairs. Raises ValueError for two
+    mistakes of one problem, and for a test problem.
     """
     repeated = [name for name, n in Counter(m.problem for m in mistakes).items() if n > 1]
     if repeated:
@@ -63,6 +65,10 @@ def tag_missing_skills(
         for request, reply in zip(requests, replies, strict=True)
     ]
     names = canonical_names([w for w in wordings if w], known=known_skills)
+    if "same_skill" in teacher.operations:
+        from tools.skills.merge import merge_names
+
+        names = merge_names(names, known=known_skills, teacher=cast(ComparesSkills, teacher), most=most_checks)
     return [
         MissingSkill(
             id=digest("missing skill", mistake.id, iteration),

@@ -70,7 +70,6 @@ FAILURE = Prompt(
 OPERATIONS: frozenset[Operation] = frozenset(
     {
         "option_probabilities",
-        "exact_options",
         "check_step",
         "name_step",
         "write_rationale",

@@ -27,11 +27,9 @@ Operation = Literal[
     "same_skill",
     "analyse_failure",
     "packed_prefixes",
-    "exact_options",
 ]
-"""The last two are no methods but ways of `option_probabilities`: it reads the prefixes of one rationale, given in one
-call, in one pass; it answers a request with `exact` otherwise than one without. Before them stand the methods of
-`ReadsSteps`, then those of `ComparesSkills` and `ReadsFailures`."""
+"""`packed_prefixes` is no method: it says that `option_probabilities` reads the prefixes of one rationale, given in one
+call, in one pass. Before it stand the methods of `ReadsSteps`, `ComparesSkills` and `ReadsFailures`."""
 
 
 class OptionRequest(Record):

@@ -6,15 +6,21 @@ import pytest
 
 from tests.chat_server import ChatServer, say_letter
 from tests.tools.teacher.test_chat import open_stack, option_request
+from tests.tools.teacher.test_chat_steps import make_attempt
 from tools.errors import OperatorError
 from tools.locate.answer_switch import SwitchOptions, ask_gaps
-from tools.records import Attempt, Problem
+from tools.records import Problem
 from tools.teacher.endpoint import ChatReply, TokenChoice
 from tools.teacher.letters import begin_with, read_options
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 SHARES = [0.5, 0.26, 0.14, 0.1]
 ASKED = {"options": ("a", "b", "c", "d"), "prior": ()}
+
+
+def serve(*, fault):
+    """A server whose forced continuations fail so."""
+    return ChatServer(lambda _: say_letter(SHARES), fault=lambda _, body: fault if "prompt_logprobs" in body else None)
 
 
 def forced_of(server):
@@ -44,10 +50,7 @@ def test_missing_letters_are_read_exactly_when_asked_for_again(tmp_path):
 
 @pytest.mark.parametrize("fault", ["bad_request", "no_prompt_logprobs"])
 def test_an_endpoint_that_cannot_is_asked_once_and_the_interval_stays(tmp_path, fault):
-    def misbehave(_, body):
-        return fault if "prompt_logprobs" in body else None
-
-    server = ChatServer(lambda _: say_letter(SHARES), fault=misbehave)
+    server = serve(fault=fault)
     with server, open_stack(server, tmp_path, top_logprobs=2) as stack:
         teacher = stack.teacher()
         for number in range(3):
@@ -58,16 +61,16 @@ def test_an_endpoint_that_cannot_is_asked_once_and_the_interval_stays(tmp_path, 
 
 
 def test_a_lasting_fault_of_a_forced_request_ends_the_stage_in_one_line(tmp_path):
-    server = ChatServer(lambda _: say_letter(SHARES), fault=lambda _, body: "key" if "prompt_logprobs" in body else None)
-    with server, open_stack(server, tmp_path, top_logprobs=2) as stack, pytest.raises(OperatorError, match="key from m"):
-        stack.teacher().option_probabilities([option_request(**ASKED, exact=True)])
+    server = serve(fault="key")
+    with server, open_stack(server, tmp_path, top_logprobs=2) as stack:
+        teacher = stack.teacher()
+        with pytest.raises(OperatorError, match="key from m"):
+            teacher.option_probabilities([option_request(**ASKED, exact=True)])
 
 
 def gap_of(server, tmp_path, *, delta):
     problem = Problem(id="p", question="Which?", choices=("a", "b", "c", "d"), target="C")
-    attempt = Attempt(
-        id="a", problem="p", checkpoint="b", response="", steps=(), answer="B", correct=False, score=0.0, format_error=False
-    )
+    attempt = make_attempt(problem, (), "B")
     with open_stack(server, tmp_path, top_logprobs=2) as stack:
         options = SwitchOptions(delta=delta, prior=None)
         return ask_gaps([(attempt, ())], problems={"p": problem}, teacher=stack.teacher(), options=options)
@@ -80,8 +83,7 @@ def test_only_a_gap_whose_bounds_straddle_delta_is_forced(tmp_path):
         (decided,) = gap_of(server, tmp_path / "far", delta=0.9)
         assert decided == pytest.approx(0.26 / 0.76), "as the bounds leave no doubt, the stated value stands"
         assert len(forced_of(server)) == 2
-    mute = ChatServer(lambda _: say_letter(SHARES), fault=lambda _, b: "bad_request" if "prompt_logprobs" in b else None)
-    with mute:
+    with serve(fault="bad_request") as mute:
         assert gap_of(mute, tmp_path / "mute", delta=0.2) == [None], "unscored, not guessed"
 
 

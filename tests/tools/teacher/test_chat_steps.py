@@ -95,17 +95,17 @@ def test_none_of_the_steps_is_minus_one_and_a_number_that_no_step_has_is_asked_a
 
 
 def test_a_reply_that_cannot_be_read_is_none_and_counted_never_a_default(tmp_path):
-    with ChatServer(lambda _: Answer("I would rather not say.")) as server:
-        with open_stack(server, tmp_path, unanswered="skip") as stack:
-            teacher, (check, index) = stack.teacher(), step_requests()
-            assert teacher.check_step([check])[0].correct is None
-            assert teacher.name_step([index])[0].step is None
-            assert teacher.write_rationale([RationaleRequest(problem=PROBLEM)])[0].steps == ()
-            outcomes = {line.outcome for line in stack.purse.store.lines("r")}
-            attempt = make_attempt(PROBLEM, ("one", "two"), "A")
-            for method in ("per_step", "pseudo_rationale", "teacher_says"):
-                (mistake,) = location_method(method)(
-                    [attempt], problems={"p": PROBLEM}, teacher=teacher, iteration=1, options=SwitchOptions()
-                )
-                assert mistake.status == "unscored"
+    server = ChatServer(lambda _: Answer("I would rather not say."))
+    with server, open_stack(server, tmp_path, unanswered="skip") as stack:
+        teacher, (check, index) = stack.teacher(), step_requests()
+        assert teacher.check_step([check])[0].correct is None
+        assert teacher.name_step([index])[0].step is None
+        assert teacher.write_rationale([RationaleRequest(problem=PROBLEM)])[0].steps == ()
+        outcomes = {line.outcome for line in stack.purse.store.lines("r")}
+        attempt = make_attempt(PROBLEM, ("one", "two"), "A")
+        for method in ("per_step", "pseudo_rationale", "teacher_says"):
+            (mistake,) = location_method(method)(
+                [attempt], problems={"p": PROBLEM}, teacher=teacher, iteration=1, options=SwitchOptions()
+            )
+            assert mistake.status == "unscored"
     assert outcomes == {"bad_reply"}
