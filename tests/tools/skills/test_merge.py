@@ -31,7 +31,8 @@ def test_a_new_name_joins_the_known_one_that_the_teacher_calls_the_same() -> Non
 
 
 def test_new_names_join_each_other_and_what_those_joined() -> None:
-    teacher = PairTeacher(frozenset({"tally the dots", "count the dots"}), frozenset({"tally the dots", "sum all dots"}))
+    pairs = [{"tally the dots", "count the dots"}, {"tally the dots", "sum all dots"}]
+    teacher = PairTeacher(*map(frozenset, pairs))
     names = {"tally the dots": "tally the dots", "please tally": "tally the dots", "sum all dots": "sum all dots"}
     merged = merge_names(names, known=["count the dots"], teacher=teacher)
     assert set(merged.values()) == {"count the dots"}

@@ -229,7 +229,7 @@ def test_roles_may_have_models_and_keys_of_their_own(tmp_path):
 
 def test_the_probe_says_what_an_endpoint_can_do(tmp_path):
     def answer(body):
-        if body.get("logprobs"):
+        if body.get("logprobs") or "prompt_logprobs" in body:
             return say_letter([0.9, 0.1])
         wanted = "response_format" in body or "tools" in body or "colour" in json.dumps(body)
         return Answer('{"colour": "red"}' if wanted else "The answer is A")
@@ -246,4 +246,5 @@ def test_the_probe_says_what_an_endpoint_can_do(tmp_path):
         endpoint.close()
     assert [name for name, c in found.items() if not c.able] == ["images"]
     assert found["logprobs"].found.startswith("2 of 20 asked for; a letter at position 3")
+    assert found["forced letters"].found == "the letter B at -2.30"
     assert found["context length"].found == "4096 tokens"
