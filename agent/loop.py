@@ -137,8 +137,14 @@ def _build_context(
     began = time.monotonic()
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
     indexing = teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls)
+    embed = settings.embed_endpoint if settings.diagnosed else None
     indexed = index_pool(
-        problems["pool"], settings=settings, folder=folder, teacher=indexing, receipts=receipts
+        problems["pool"],
+        settings=settings,
+        folder=folder,
+        teacher=indexing,
+        receipts=receipts,
+        embedding=paid.embedding(embed) if paid and embed else None,
     )
     summary = f"{len(indexed.skill_names)} distinct skills"
     reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=summary)
@@ -162,12 +168,16 @@ def chat_stack(
     settings: Settings, *, folder: RunFolder, parts: Parts, stack: contextlib.ExitStack
 ) -> ChatStack | None:
     """Connections, cache and caps of what speaks to an endpoint, closed with `stack`; None where nothing does."""
-    decide, options = settings.decide, settings.teacher.chat
-    if settings.teacher.kind != "chat" and decide.model == "rules":
+    decide, options, embed = settings.decide, settings.teacher.chat, settings.embed_endpoint
+    if settings.teacher.kind != "chat" and decide.model == "rules" and embed is None:
         return None
     from tools.teacher.chat_stack import ChatStack
 
-    options = options or ChatOptions(base_url=decide.base_url or "", model=decide.model, key_env=decide.key_env)
+    if options is None and decide.model != "rules":
+        options = ChatOptions(base_url=decide.base_url or "", model=decide.model, key_env=decide.key_env)
+    if options is None and embed is not None:
+        options = ChatOptions(base_url=embed.base_url, model=embed.model)
+    assert options is not None, "a chat teacher without an endpoint is refused with the settings"
     keys = {**parts.keys, **({decide.key_env: parts.key} if decide.key_env and parts.key else {})}
     return stack.enter_context(ChatStack(options, keys=keys, path=folder.path / PAID, run=folder.id))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.context import Reporter
 from agent.receipts import Receipts
@@ -18,6 +19,9 @@ from tools.data.firewall import FirewallOptions, Overlap, check_firewall, questi
 from tools.errors import BudgetSpent, OperatorError
 from tools.records import Problem, SkippedRow, Split, digest
 from tools.retrieve.lexical import SearchIndex, SkillIndex
+
+if TYPE_CHECKING:
+    from tools.teacher.embedding import EndpointEmbedding
 
 SPLITS: tuple[Split, ...] = ("pool", "diagnosis", "gate", "test")
 Problems = dict[Split, dict[str, Problem]]
@@ -186,22 +190,19 @@ def index_pool(
     folder: RunFolder,
     teacher: RecordingTeacher,
     receipts: Receipts,
+    embedding: EndpointEmbedding | None = None,
 ) -> Indexed:
     """Ask for the required skills of the pool (once, resumable), and build the search over them.
 
     The distinct skills also go into a local Chroma collection, in whatever mode (methods, section 4). A
-    control that searches for no skills asks for nothing.
+    control that searches for no skills asks for nothing. `embedding`: the paid one, where an endpoint embeds.
     """
     if not settings.diagnosed:
         return Indexed(SkillIndex.build({}), ())
     from tools.tag import tag_required_skills
 
-    try:
+    with _within_caps(len(pool)):
         found = tag_required_skills(pool.values(), teacher=teacher, store=folder.path / "index" / "required_skills")
-    except BudgetSpent as error:
-        cap = getattr(error, "cap", "budget.index_calls")
-        remedy = f"the pool has {len(pool)} samples: raise {cap}, or lower data.pool.limit"
-        raise OperatorError(str(error), where=cap, remedy=remedy) from None
     counts = Counter(skill for skills in found.by_problem.values() for skill in skills)
     names = tuple(sorted(counts, key=lambda skill: (-counts[skill], skill)))
     lexical = _open_lexical(folder, found.by_problem)
@@ -209,18 +210,30 @@ def index_pool(
     inputs = [digest(found.by_problem), settings.retrieve.embedding]
 
     def build() -> bool:
-        _open_dense(folder, lexical, settings.retrieve)
+        _open_dense(folder, lexical, settings.retrieve, embedding)
         return True
 
-    if mode == "bm25":
-        receipts.once("index", inputs, build)
-        return Indexed(lexical, names)
-    dense = _open_dense(folder, lexical, settings.retrieve)
+    with _within_caps(len(pool)):
+        if mode == "bm25":
+            receipts.once("index", inputs, build)
+            return Indexed(lexical, names)
+        dense = _open_dense(folder, lexical, settings.retrieve, embedding)
     if mode == "dense":
         return Indexed(dense, names)
     from tools.retrieve.select import HybridIndex
 
     return Indexed(HybridIndex(lexical, dense), names)
+
+
+@contextlib.contextmanager
+def _within_caps(samples: int) -> Iterator[None]:
+    """A cap that ends the index is a matter for the operator: there is nothing to search without one."""
+    try:
+        yield
+    except BudgetSpent as error:
+        cap = getattr(error, "cap", "budget.index_calls")
+        remedy = f"the pool has {samples} samples: raise {cap}, or lower data.pool.limit"
+        raise OperatorError(str(error), where=cap, remedy=remedy) from None
 
 
 def _open_lexical(folder: RunFolder, skills: Mapping[str, Sequence[str]]) -> SkillIndex:
@@ -235,12 +248,16 @@ def _open_lexical(folder: RunFolder, skills: Mapping[str, Sequence[str]]) -> Ski
     return open_index(place, expected=sha256)
 
 
-def _open_dense(folder: RunFolder, samples: SkillIndex, settings: RetrieveSettings) -> SearchIndex:
+def _open_dense(
+    folder: RunFolder, samples: SkillIndex, settings: RetrieveSettings, paid: EndpointEmbedding | None
+) -> SearchIndex:
     from tools.retrieve.chroma import SkillCollection
     from tools.retrieve.dense import DenseIndex
     from tools.retrieve.embeddings import make_embedding
 
-    embedding = make_embedding(settings.embedding_options)
+    embedding = paid.scoped("index") if paid else make_embedding(settings.embedding_options)
     collection = SkillCollection(folder.path / "index" / "chroma", embedding=embedding, server=settings.chroma_server)
     collection.build(samples.count_skills())
+    if paid is not None:
+        collection.embedding = paid.scoped("investigate")
     return DenseIndex(collection, samples)

@@ -16,7 +16,7 @@ from tools.data.read import FormatName, SourceOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
 from tools.retrieve.embeddings import EmbeddingOptions
-from tools.teacher.chat_options import ChatOptions
+from tools.teacher.chat_options import ChatOptions, EndpointOptions
 from tools.teacher.local import LocalTeacherOptions
 from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
@@ -159,9 +159,11 @@ class RetrieveSettings(Branch):
     """`hashing` needs no model; `encoder` reads a local folder, `endpoint` asks an OpenAI-compatible server, `chroma`
     is Chroma's own default. With `none` dense search is off."""
     embedding_model: str | None = None
-    """Folder of the encoder, or name of the endpoint's model."""
+    """Folder of the encoder, or name of the endpoint's model; None is that of teacher.chat.roles.embed."""
     embedding_url: str | None = None
-    """Address of the endpoint, e.g. http://127.0.0.1:8000/v1; one that asks for no key."""
+    """Address of an endpoint that asks for no key, e.g. http://127.0.0.1:8000/v1; None is that of
+    teacher.chat.roles.embed.
+    """
     chroma_server: str | None = None
     """Address of a Chroma server; without one the skill index is a folder of the run."""
     fill: bool = False
@@ -171,21 +173,16 @@ class RetrieveSettings(Branch):
     def _dense_needs_vectors(self) -> RetrieveSettings:
         if self.mode != "bm25" and self.embedding == "none":
             raise ValueError(f"the mode {self.mode} needs an embedding; set retrieve.embedding=hashing")
-        if self.embedding in ("encoder", "endpoint") and not self.embedding_model:
-            raise ValueError(f"the embedding {self.embedding} needs retrieve.embedding_model")
-        if self.embedding == "endpoint" and not self.embedding_url:
-            raise ValueError("the embedding endpoint needs retrieve.embedding_url")
+        if self.embedding == "encoder" and not self.embedding_model:
+            raise ValueError("the embedding encoder needs retrieve.embedding_model")
         return self
 
     @property
     def embedding_options(self) -> EmbeddingOptions:
-        """What tools/retrieve/embeddings.py makes the embedding function of."""
-        encoder = self.embedding == "encoder"
+        """What tools/retrieve/embeddings.py makes the function of; an endpoint is `Settings.embed_endpoint`."""
         return EmbeddingOptions(
             kind=self.embedding,
-            folder=self.embedding_model if encoder else None,
-            model=None if encoder else self.embedding_model,
-            base_url=self.embedding_url,
+            folder=self.embedding_model if self.embedding == "encoder" else None,
         )
 
 
@@ -274,6 +271,33 @@ class Settings(Branch):
         chat, model = self.teacher.chat, self.decide.model
         if chat is not None and chat.caps.money is not None and model not in ("rules", *chat.prices):
             what = f"teacher.chat.caps.money cannot be kept without a price of {model!r}"
+            raise ValueError(f"{what}; give it in teacher.chat.prices")
+        return self
+
+    @property
+    def embed_endpoint(self) -> EndpointOptions | None:
+        """Where embeddings are asked for: retrieve.embedding_url and embedding_model, what they leave open as
+        teacher.chat.roles.embed has it; None where no endpoint embeds.
+        """
+        if self.retrieve.embedding != "endpoint":
+            return None
+        chat, url, model = self.teacher.chat, self.retrieve.embedding_url, self.retrieve.embedding_model
+        if url is not None and model is not None:
+            return EndpointOptions(base_url=url, model=model)
+        if chat is None or "embed" not in chat.roles:
+            remedy = "give retrieve.embedding_url and retrieve.embedding_model, or teacher.chat.roles.embed"
+            raise ValueError(f"the embedding endpoint has no address or model; {remedy}")
+        given = {"base_url": url, "model": model} | ({"key_env": None} if url else {})
+        own = {name: value for name, value in given.items() if value is not None or name == "key_env"}
+        return chat.endpoint("embed").model_copy(update=own)
+
+    @model_validator(mode="after")
+    def _embedding_has_its_endpoint(self) -> Settings:
+        chat, embed = self.teacher.chat, self.embed_endpoint
+        if embed is None and chat is not None and "embed" in chat.roles:
+            raise ValueError("teacher.chat.roles.embed is for retrieve.embedding=endpoint; set that, or take it out")
+        if embed and chat and chat.caps.money is not None and embed.model not in chat.prices:
+            what = f"teacher.chat.caps.money cannot be kept without a price of {embed.model!r}"
             raise ValueError(f"{what}; give it in teacher.chat.prices")
         return self
 

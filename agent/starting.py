@@ -89,10 +89,9 @@ def find_parts(settings: Settings) -> Parts:
 
     name = settings.decide.key_env
     keys = {} if name is None else read_keys([name], where="decide.key_env")
-    chat = settings.teacher.chat if settings.teacher.kind == "chat" else None
-    return Parts(
-        key=keys.get(name or ""), keys=read_keys(chat.key_names, where="teacher.chat.key_env") if chat else {}
-    )
+    chat, embed = settings.teacher.chat if settings.teacher.kind == "chat" else None, settings.embed_endpoint
+    names = {*(chat.key_names if chat else ()), *((embed.key_env,) if embed and embed.key_env else ())}
+    return Parts(key=keys.get(name or ""), keys=read_keys(sorted(names), where="teacher.chat.key_env"))
 
 
 def read_keys(names: Sequence[str], *, where: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ from tools.retrieve.segment import split_words
 EmbeddingKind = Literal["none", "hashing", "encoder", "endpoint", "chroma"]
 Vectors = NDArray[np.float32]
 BATCH = 64
-"""Texts that an encoder or an endpoint gets at once."""
+"""Texts that an encoder gets at once."""
 
 
 class EmbeddingOptions(Record):
@@ -118,36 +118,6 @@ class EncoderEmbedding:
         return make_unit(np.concatenate(found)) if found else np.zeros((0, 1), np.float32)
 
 
-class EndpointEmbedding:
-    """An OpenAI-compatible endpoint: POST base_url/embeddings."""
-
-    def __init__(self, model: str, *, base_url: str, key: str | None = None) -> None:
-        import openai
-
-        self.name = f"endpoint:{model}"
-        self._model, self._base_url = model, base_url
-        self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", max_retries=3, timeout=120)
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        """The vectors, in the order of the texts. Raises OperatorError when the endpoint does not give them."""
-        import openai
-
-        found: list[list[float]] = []
-        for start in range(0, len(texts), BATCH):
-            part = list(texts[start : start + BATCH])
-            try:
-                reply = self._client.embeddings.create(model=self._model, input=part, encoding_format="float")
-            except openai.OpenAIError as error:
-                remedy = "check the address, the name of the model and the key"
-                raise OperatorError(f"no embeddings ({error})", where=self._base_url, remedy=remedy) from error
-            rows = sorted(reply.data, key=lambda row: row.index)
-            if len(rows) != len(part):
-                what = f"{len(rows)} vectors came for {len(part)} texts"
-                raise OperatorError(what, where=self._base_url, remedy="give another model")
-            found += [row.embedding for row in rows]
-        return make_unit(np.array(found, dtype=np.float32).reshape(len(texts), -1))
-
-
 class ChromaDefaultEmbedding:
     """Chroma's own default (all-MiniLM-L6-v2 through onnxruntime); it is fetched on first use."""
 
@@ -182,7 +152,10 @@ def make_embedding(options: EmbeddingOptions, *, key: str | None = None) -> Embe
     if options.kind == "endpoint":
         if options.model is None or options.base_url is None:
             raise _missing("endpoint", "the model and its base_url")
-        return EndpointEmbedding(options.model, base_url=options.base_url, key=key)
+        from tools.teacher.chat_options import EndpointOptions
+        from tools.teacher.embedding import open_embedding
+
+        return open_embedding(EndpointOptions(base_url=options.base_url, model=options.model), key=key)
     if options.kind == "chroma":
         return ChromaDefaultEmbedding()
     return HashingEmbedding() if options.kind == "hashing" else NoEmbedding()
