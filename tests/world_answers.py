@@ -17,9 +17,10 @@ from tools.teacher.protocol import (
     StepIndexRequest,
 )
 from tools.teacher.world import WorldTeacher
+from tools.world.skills import SKILL_OF_WORDING
 
 HEADS = ("Question", "Choices", "Right answer", "Steps so far", "Student's steps", "Already trained", "Worked solution")
-HEADS += ("Steps", "Other solution")
+HEADS += ("Steps", "Other solution", "First", "Second")
 
 
 def read_sections(text: str) -> dict[str, list[str]]:
@@ -50,6 +51,9 @@ class WorldAnswers:
         if isinstance(text, list):
             text = text[0]["text"]
         sections = read_sections(text)
+        if "Second" in sections:
+            (one,), (other,) = (behind_bar(sections[name]) for name in ("First", "Second"))
+            return Answer(json.dumps({"same": SKILL_OF_WORDING.get(one, one) == SKILL_OF_WORDING.get(other, other)}))
         question = "\n".join(behind_bar(sections["Question"]))
         choices = tuple(behind_bar(sections.get("Choices", [])))
         if "Steps so far" in sections:

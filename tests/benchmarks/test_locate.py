@@ -1,41 +1,21 @@
 """The comparison of location methods on a few errors: every method has its rows, and the lines count what is there."""
 
-import random
-
 import pytest
 
 from benchmarks.counting import CountingTeacher
+from benchmarks.fault_diagnosis import make_errors
 from benchmarks.locate import COLUMNS, EXACT_NAME, FIRST, FULL, LOCAL, OURS, measure, summarise, tell
 from benchmarks.locate_notes import ORDER
-from tests.tools.teacher.test_chat_steps import make_attempt
 from tools.locate.rivals import METHODS
-from tools.records import ImageRef
 from tools.teacher.protocol import OptionRequest
 from tools.teacher.world import WorldTeacher
-from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES
-from tools.world.questions import sample_question
 
-
-def world_errors(count):
-    """Rationales that read one perception wrongly and go on from there to a wrong option."""
-    rng, attempts, problems = random.Random(7), [], {}
-    families = list(FAMILIES.values())
-    while len(attempts) < count:
-        asked = sample_question(families[len(problems) % len(families)], rng)
-        problem = make_problem(asked, split="diagnosis", image=ImageRef(path="x", sha256="0"), skills=())
-        problem = problem.model_copy(update={"id": f"p{len(problems)}"})
-        problems[problem.id] = problem
-        other = sample_question(families[(len(problems) - 1) % len(families)], rng)
-        steps = tuple(asked.program.explain(list(other.results)))
-        wrong = next(letter for letter in problem.letters if letter != problem.target)
-        attempts.append(make_attempt(problem, steps, wrong))
-    return attempts, problems
+ERRORS = 12
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    attempts, problems = world_errors(8)
+    attempts, problems = make_errors(ERRORS, seed=1)
     folder = tmp_path_factory.mktemp("locate")
     return folder, measure(attempts, problems=problems, folder=folder, quick=True, tables=folder)
 
@@ -53,7 +33,7 @@ def test_every_teacher_has_a_row_for_every_method(measured):
 def test_the_summary_holds_what_readers_of_the_table_look_for(measured):
     folder, found = measured
     result = summarise(found)
-    assert (result["errors"], result["skip_equals_full"]) == (8, True)
+    assert (result["errors"], result["skip_equals_full"]) == (ERRORS, True)
     assert result["lead"] == min(lead["value"] for lead in result["leads"].values())
     assert set(result["rates_picture_shown"]) == set(result["rates"]) == set(found.compared)
     assert result["rates_picture_shown"][EXACT_NAME]["starts_without"] > result["rates"][EXACT_NAME]["starts_without"]
@@ -71,7 +51,7 @@ def test_the_lines_name_the_order_and_what_was_not_measured(measured):
 
 
 def test_the_counting_teacher_counts_rounds_requests_and_words():
-    attempts, problems = world_errors(1)
+    attempts, problems = make_errors(1, seed=1)
     counted = CountingTeacher(WorldTeacher())
     problem = problems[attempts[0].problem]
     request = OptionRequest(problem="p", question=problem.question, options=problem.choices, prior=(), steps=())
