@@ -45,24 +45,21 @@ class LetterForcer:
         return found
 
     def _send(self, asker: Asker, requests: Sequence[ChatRequest]) -> list[ChatReply | EndpointFault | None]:
-        """The first request alone shows whether the others are worth sending."""
-        nothing: list[ChatReply | EndpointFault | None] = [None for _ in requests]
-        if not requests or self.able is False:
-            return nothing
-        first: list[ChatReply | EndpointFault] = []
-        if self.able is None:
+        """One request after the other until one shows whether the rest are worth sending."""
+        found: list[ChatReply | EndpointFault | None] = []
+        while self.able is None and len(found) < len(requests):
             try:
-                first = asker.send("diagnose", requests[:1])
+                (reply,) = asker.send("diagnose", [requests[len(found)]])
             except EndpointFault as fault:
                 if fault.kind != "bad_request":
                     raise asker.stop(fault, role="diagnose") from None
                 self.able = False
-                return nothing
-            if isinstance(first[0], ChatReply):
-                self.able = first[0].forced is not None
-                if not self.able:
-                    return nothing
-        return [*first, *asker.ask("diagnose", requests[len(first) :])]
+                break
+            if isinstance(reply, ChatReply):
+                self.able = reply.forced is not None
+            found.append(reply)
+        rest = requests[len(found) :]
+        return [*found, *(asker.ask("diagnose", rest) if self.able else [None for _ in rest])]
 
 
 def _force_letter(request: ChatRequest, reply: ChatReply, letters: Sequence[str], letter: str) -> ChatRequest:

@@ -68,6 +68,19 @@ def test_a_lasting_fault_of_a_forced_request_ends_the_stage_in_one_line(tmp_path
             teacher.option_probabilities([option_request(**ASKED, exact=True)])
 
 
+def test_a_skipped_first_request_decides_nothing(tmp_path):
+    def misbehave(_, body):
+        told = body["messages"][-1]["content"]
+        return "too_long" if told.endswith(" C") and "prompt_logprobs" in body else None
+
+    server = ChatServer(lambda _: say_letter(SHARES), fault=misbehave)
+    with server, open_stack(server, tmp_path, top_logprobs=2, unanswered="skip") as stack:
+        (reply,) = stack.teacher().option_probabilities([option_request(**ASKED, exact=True)])
+    assert forced_of(server) == ["The answer is C", "The answer is D"]
+    assert reply.high[2] > reply.probabilities[2] == 0, "this letter stays open"
+    assert reply.probabilities[3] > 0
+
+
 def gap_of(server, tmp_path, *, delta):
     problem = Problem(id="p", question="Which?", choices=("a", "b", "c", "d"), target="C")
     attempt = make_attempt(problem, (), "B")
