@@ -16,7 +16,7 @@ from tools.data.read import FormatName, SourceOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
 from tools.retrieve.embeddings import EmbeddingOptions
-from tools.teacher.chat_options import ChatOptions, EndpointOptions
+from tools.teacher.chat_options import ChatOptions, EndpointOptions, find_embedder
 from tools.teacher.local import LocalTeacherOptions
 from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
@@ -276,20 +276,11 @@ class Settings(Branch):
 
     @property
     def embed_endpoint(self) -> EndpointOptions | None:
-        """Where embeddings are asked for: retrieve.embedding_url and embedding_model, what they leave open as
-        teacher.chat.roles.embed has it; None where no endpoint embeds.
-        """
-        if self.retrieve.embedding != "endpoint":
+        """Where embeddings are asked for; None where no endpoint embeds."""
+        own = self.retrieve
+        if own.embedding != "endpoint":
             return None
-        chat, url, model = self.teacher.chat, self.retrieve.embedding_url, self.retrieve.embedding_model
-        if url is not None and model is not None:
-            return EndpointOptions(base_url=url, model=model)
-        if chat is None or "embed" not in chat.roles:
-            remedy = "give retrieve.embedding_url and retrieve.embedding_model, or teacher.chat.roles.embed"
-            raise ValueError(f"the embedding endpoint has no address or model; {remedy}")
-        given = {"base_url": url, "model": model} | ({"key_env": None} if url else {})
-        own = {name: value for name, value in given.items() if value is not None or name == "key_env"}
-        return chat.endpoint("embed").model_copy(update=own)
+        return find_embedder(self.teacher.chat, url=own.embedding_url, model=own.embedding_model)
 
     @model_validator(mode="after")
     def _embedding_has_its_endpoint(self) -> Settings:

@@ -135,3 +135,18 @@ ROLES: tuple[Role, ...] = ("diagnose", "tag", "judge", "propose")
 """Roles of the teacher's own requests."""
 Keys = Mapping[str, str]
 """Keys by the name of their environment variable."""
+
+
+def find_embedder(chat: ChatOptions | None, *, url: str | None, model: str | None) -> EndpointOptions:
+    """The endpoint of embeddings: what `url` (one that asks for no key) and `model` leave open is as the role `embed`
+    has it. Raises ValueError where neither says enough.
+    """
+    if url is not None and model is not None:
+        return EndpointOptions(base_url=url, model=model)
+    if chat is None or "embed" not in chat.roles:
+        remedy = "give retrieve.embedding_url and retrieve.embedding_model, or teacher.chat.roles.embed"
+        raise ValueError(f"the embedding endpoint has no address or model; {remedy}")
+    role = chat.endpoint("embed")
+    if url is not None:
+        return role.model_copy(update={"base_url": url, "key_env": None})
+    return role if model is None else role.model_copy(update={"model": model})

@@ -63,15 +63,16 @@ class EmbeddingSender:
 class EndpointEmbedding:
     """Satisfies `tools.retrieve.embeddings.Embedding` over any endpoint that takes the role `embed`."""
 
-    def __init__(self, endpoint: Endpoint, *, options: EndpointOptions) -> None:
+    def __init__(self, endpoint: Endpoint, *, options: EndpointOptions, where: str = "teacher.chat") -> None:
+        """`where`: what a person reads as the place of a fault."""
         self.name = f"endpoint:{options.model}"
-        self._endpoint, self._options = endpoint, options
+        self._endpoint, self._options, self._where = endpoint, options, where
 
     def scoped(self, stage: str) -> EndpointEmbedding:
         """The same, whose requests are entered under this stage (of all iterations together)."""
         inner = self._endpoint
         scoped = inner.scoped(stage, iteration=0) if isinstance(inner, Scoped) else inner
-        return EndpointEmbedding(scoped, options=self._options)
+        return EndpointEmbedding(scoped, options=self._options, where=self._where)
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors in the order of the texts; raises OperatorError where the endpoint does not give them, and
@@ -85,11 +86,11 @@ class EndpointEmbedding:
         try:
             replies = self._endpoint.complete_all([self._request(part) for part in parts])
         except EndpointFault as fault:
-            raise stop_line(fault, role="embed", endpoint=self._options) from None
+            raise stop_line(fault, role="embed", endpoint=self._options, where=self._where) from None
         found = []
         for part, reply in zip(parts, replies, strict=True):
             if isinstance(reply, EndpointFault):
-                raise stop_line(reply, role="embed", endpoint=self._options)
+                raise stop_line(reply, role="embed", endpoint=self._options, where=self._where)
             found.append(read_vectors(reply.text, rows=len(part)))
         return make_unit(np.concatenate(found)) if found else np.zeros((0, 1), np.float32)
 
@@ -119,4 +120,4 @@ def open_embedding(options: EndpointOptions, *, key: str | None = None) -> Endpo
 
     patience = PatienceOptions()
     sender = EmbeddingSender(options, key=key, concurrency=patience.concurrency)
-    return EndpointEmbedding(PatientEndpoint(sender, options=patience), options=options)
+    return EndpointEmbedding(PatientEndpoint(sender, options=patience), options=options, where="embedding")
