@@ -18,7 +18,7 @@ from agent.context import Context, Reporter, SilentReporter, StopReason, Student
 from agent.control import check_control
 from agent.decide import build_decider
 from agent.graph import build_graph
-from agent.prepare import index_pool, make_forbid, prepare_problems
+from agent.prepare import Indexed, index_pool, make_forbid, prepare_problems
 from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, ReplyStore
 from agent.run_folder import RunFolder, disk_faults
@@ -28,7 +28,7 @@ from agent.state import first_state
 from agent.student import LocalStudent, base_checkpoint
 from prompts import prompt_digest
 from tools.errors import OperatorError, StopRequested
-from tools.records import Checkpoint, digest
+from tools.records import Checkpoint, Problem, digest
 from tools.teacher.chat_options import ROLES, ChatOptions
 from tools.teacher.protocol import Teacher
 
@@ -134,17 +134,10 @@ def _build_context(
     inner = parts.teacher or build_teacher(settings, chat=paid)
     identity = digest("teacher", inner.name, identify_teacher(settings.teacher))
     teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
-    began = time.monotonic()
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
-    indexing = teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls)
-    embed = settings.embed_endpoint if settings.diagnosed else None
-    indexed = index_pool(
-        problems["pool"],
-        settings=settings,
-        folder=folder,
-        teacher=indexing,
-        receipts=receipts,
-        embedding=paid.embedding(embed) if paid and embed else None,
+    began = time.monotonic()
+    indexed = _index(
+        problems["pool"], settings=settings, folder=folder, teacher=teacher, receipts=receipts, paid=paid
     )
     summary = f"{len(indexed.skill_names)} distinct skills"
     reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=summary)
@@ -161,6 +154,26 @@ def _build_context(
         decider=decider,
         purse=paid.purse if paid else None,
         reporter=reporter,
+    )
+
+
+def _index(
+    pool: Mapping[str, Problem],
+    *,
+    settings: Settings,
+    folder: RunFolder,
+    teacher: RecordingTeacher,
+    receipts: Receipts,
+    paid: ChatStack | None,
+) -> Indexed:
+    embed = settings.embed_endpoint if settings.diagnosed else None
+    return index_pool(
+        pool,
+        settings=settings,
+        folder=folder,
+        teacher=teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls),
+        receipts=receipts,
+        embedding=paid.embedding(embed) if paid and embed else None,
     )
 
 

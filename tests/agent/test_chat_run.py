@@ -17,14 +17,7 @@ from agent.run_folder import RunFolder
 from agent.settings import Settings
 from agent.settings_file import dump_settings
 from agent.starting import plan_of
-from tests.agent.loop_fakes import (
-    ScriptedTeacher,
-    StoppingReporter,
-    TableStudent,
-    make_settings,
-    read_everything,
-    write_data,
-)
+from tests.agent.loop_fakes import StoppingReporter, TableStudent, make_settings, read_everything, write_data
 from tests.chat_server import Answer, ChatServer, say_letter
 from tools.data.read import read_problems
 from tools.errors import OperatorError, StopRequested
@@ -237,69 +230,3 @@ def test_a_run_may_locate_by_asking_the_model_outright(tmp_path: Path) -> None:
     assert sum(row["sent"] for row in located) > 0
     assert "1 requests each by teacher_says" in plan["forecast, step location"]["derived"]
     assert plan["forecast, step location"]["calls"] == 20
-
-
-def embedding_settings(tmp_path: Path, server: ChatServer, **chat: object) -> Settings:
-    settings = settings_for(tmp_path, server, **chat).model_dump()
-    settings["teacher"]["chat"]["roles"] = {"embed": {"model": "e"}}
-    settings["retrieve"] |= {"mode": "hybrid", "embedding": "endpoint"}
-    return Settings.model_validate(settings)
-
-
-def test_embeddings_are_a_role_of_the_endpoints_paid_once_and_shown_by_cost(tmp_path: Path) -> None:
-    with ChatServer(answer) as server:
-        prices = {**PRICES, "e": {"tokens_in": 1.0, "tokens_out": 0.0}}
-        settings, folder = embedding_settings(tmp_path, server, prices=prices), RunFolder(tmp_path / "t-1")
-        run(settings, folder)
-        asked = Counter(seen.asked for seen in server.seen if "input" in seen.body)
-        assert set(asked.values()) == {1}
-    rows = {row["stage"]: row for row in cost_of(folder)["rows"] if row["role"] == "embed"}
-    assert rows["index"]["sent"] == 1, "the pool's few skills fill one request"
-    assert rows["investigate"]["sent"] + rows["index"]["sent"] == len(asked)
-    assert rows["index"]["money"] > 0
-    assert find_test_leaks(folder, {}) == []
-
-
-def test_a_cap_too_small_for_the_embeddings_is_one_line(tmp_path: Path) -> None:
-    with ChatServer(answer) as server:
-        settings = embedding_settings(tmp_path, server, caps={"calls": 60})
-        with pytest.raises(OperatorError, match=r"^teacher\.chat\.caps\.calls: .*raise teacher\.chat\.caps\.calls"):
-            run(settings, RunFolder(tmp_path / "t-1"))
-        assert len(server.seen) == 60
-
-
-def test_embeddings_of_an_endpoint_are_entered_without_a_chat_teacher_too(tmp_path: Path) -> None:
-    write_data(tmp_path / "data", pool=60, rest=20)
-    with ChatServer(answer) as server:
-        retrieve = {"mode": "dense", "embedding": "endpoint", "embedding_url": server.url, "embedding_model": "e"}
-        settings = make_settings(tmp_path / "data", base=tmp_path / "base", retrieve=retrieve)
-        folder = RunFolder(tmp_path / "t-1")
-        run(settings, folder, teacher=ScriptedTeacher())
-        sent = len(server.seen)
-    assert sent > 1
-    assert {row["role"] for row in cost_of(folder)["rows"]} == {"embed"}
-    assert cost_of(folder)["total"]["sent"] == sent
-    assert cost_of(folder)["total"]["money"] is None, "no price, no guess"
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"retrieve": {"embedding": "endpoint"}}, "the embedding endpoint has no address or model"),
-        ({"roles": {"embed": {"model": "e"}}}, "roles.embed is for retrieve.embedding=endpoint"),
-        ({"roles": {"embed": {"key_env": "K"}}}, "roles.embed needs the model"),
-        ({"roles": {"decide": {"model": "d"}}}, "give decide.model"),
-        (
-            {"roles": {"embed": {"model": "e"}}, "caps": {"money": 1.0}, "retrieve": {"embedding": "endpoint"}},
-            "cannot be kept without a price of 'e'",
-        ),
-    ],
-)
-def test_roles_that_would_be_left_unread_are_refused(
-    tmp_path: Path, changes: dict[str, dict[str, Any]], words: str
-) -> None:
-    chat = {"base_url": "http://127.0.0.1:1/v1", "model": "m", "prices": PRICES, **changes}
-    retrieve = chat.pop("retrieve", {})
-    teacher = {"kind": "chat", "chat": chat}
-    with pytest.raises(ValueError, match=words):
-        make_settings(tmp_path / "data", base=tmp_path / "base", teacher=teacher, retrieve=retrieve)
