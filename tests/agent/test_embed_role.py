@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent.cli import main
 from agent.cost import cost_of
 from agent.recording import find_test_leaks
 from agent.run_folder import RunFolder
 from agent.settings import Settings
+from agent.settings_file import dump_settings
 from tests.agent.loop_fakes import ScriptedTeacher, make_settings, write_data
 from tests.agent.test_chat_run import PRICES, answer, run, settings_for
-from tests.chat_server import ChatServer
+from tests.chat_server import Answer, ChatServer, say_letter
 from tools.errors import OperatorError
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -84,3 +87,20 @@ def test_roles_that_would_be_left_unread_are_refused(
     teacher = {"kind": "chat", "chat": chat}
     with pytest.raises(ValueError, match=words):
         make_settings(tmp_path / "data", base=tmp_path / "base", teacher=teacher, retrieve=retrieve)
+
+
+def test_doctor_tries_the_embeddings_and_needs_logprobs_for_answer_switch_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def reply(body: dict[str, Any]) -> Answer:
+        return Answer('{"colour": "red"}') if "colour" in json.dumps(body) else say_letter([0.9, 0.1])
+
+    with ChatServer(reply, fault=lambda _, body: "no_logprobs" if body.get("logprobs") else None) as server:
+        config = tmp_path / "run.yaml"
+        config.write_text(dump_settings(embedding_settings(tmp_path, server)), encoding="utf-8")
+        assert main(["doctor", "--teacher", str(config)]) == 1
+        text = config.read_text(encoding="utf-8").replace("method: answer_switch", "method: teacher_says")
+        config.write_text(text, encoding="utf-8")
+        capsys.readouterr()
+        assert main(["doctor", "--teacher", str(config)]) == 0
+        assert "ok   embeddings: 9 numbers a text from e at" in capsys.readouterr().out
