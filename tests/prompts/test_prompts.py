@@ -52,4 +52,4 @@ def test_no_prompt_lies_unused():
     house = FOLDER.parent
     files = [*house.glob("agent/**/*.py"), *house.glob("tools/**/*.py"), *house.glob("runs/configs/*.yaml")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    assert [name for name in list_prompts() if not re.search(rf"[\"' ]{name}\b", text)] == []
+    assert [name for name in list_prompts() if not re.search(rf"(\"|prompt: ){name}\b", text)] == []
