@@ -14,7 +14,7 @@ from agent.recording import RecordingTeacher, TestFence
 from agent.run_folder import RunFolder
 from agent.settings import DataSettings, RetrieveSettings, Settings, SourceSettings
 from agent.sources import read_source
-from tools.data.firewall import FirewallOptions, Overlap, check_firewall, question_key
+from tools.data.firewall import Firewall, FirewallOptions, Overlap, check_firewall
 from tools.errors import BudgetSpent, OperatorError
 from tools.records import Problem, SkippedRow, Split, digest
 from tools.retrieve.lexical import SearchIndex, SkillIndex
@@ -97,25 +97,18 @@ def keep_apart(
 
 
 def make_forbid(problems: Problems, *, options: FirewallOptions) -> Callable[[Problem], str | None]:
-    """The firewall for made samples, one at a time: why one may not be trained on, None when it may."""
-    owner: dict[tuple[str, object], Split] = {}
-    for split in SPLITS:
-        if split != "pool":
-            for problem in problems[split].values():
-                owner.update(dict.fromkeys(_marks(problem, options), split))
+    """The firewall for made samples, one at a time: why one may not be trained on, None when it may.
+
+    All rules of the pool hold for them as well; where a scene was drawn exactly on both sides, it decides and not the
+    look. The reason names no problem: it is shown to the deciding model, and test is not.
+    """
+    firewall = Firewall({split: list(problems[split].values()) for split in SPLITS if split != "pool"}, options=options)
 
     def forbid(problem: Problem) -> str | None:
-        met = next((mark for mark in _marks(problem, options) if mark in owner), None)
-        return None if met is None else f"overlaps {owner[met]} by {met[0]}"
+        met = next(firewall.find([problem]), None)
+        return None if met is None else f"overlaps {met.split} by {met.kind}"
 
     return forbid
-
-
-def _marks(problem: Problem, options: FirewallOptions) -> list[tuple[str, object]]:
-    """What a made sample must not share with validation or test: content, pictures, declared identity."""
-    pictures = tuple(image.sha256 for image in problem.images)
-    same = [(field, str(problem.metadata[field])) for field in options.same if field in problem.metadata]
-    return [("question", (question_key(problem), pictures)), *(("image", sha) for sha in pictures), *same]
 
 
 def check_ids(problems: Problems) -> None:
