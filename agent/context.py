@@ -23,9 +23,9 @@ from tools.records import Attempt, Checkpoint, Comparison, Decision, Lesson, Pro
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
+    from agent.indexing import IndexFor
     from agent.receipts import Receipts
     from agent.recording import RecordingTeacher
-    from tools.retrieve.lexical import SearchIndex
     from tools.teacher.paid import Purse
 
 Stage = Literal[
@@ -186,10 +186,11 @@ class Context:
     student: Student
     teacher: RecordingTeacher
     receipts: Receipts
-    index: SearchIndex
-    """Of the skills that the pool's samples require; empty in a control that does not search."""
+    index_for: IndexFor
+    """The index of the skills that the pool's samples require; empty in a control that does not search."""
     skill_names: Sequence[str]
-    """Skills of the pool, most frequent first: wordings that the teacher finds are matched to them."""
+    """Skills of the pool, most frequent first: wordings that the teacher finds are matched to them. Empty where
+    samples are tagged as they become candidates."""
     forbid: Callable[[Problem], str | None]
     """Why a made sample may not be trained on, None when it may."""
     decider: BaseChatModel

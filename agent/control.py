@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.budget import measure_remaining
 from agent.settings import Settings
-from tools.errors import OperatorError
+from tools.errors import BudgetSpent, OperatorError
 from tools.records import Cost, Decision, Lesson, MissingSkill, Problem, Split, digest, seed_of
 from tools.retrieve.lexical import SearchIndex
 from tools.retrieve.rivals import Means, Request, Selection, selection_method
@@ -70,7 +70,11 @@ def draw_control(
         seed=seed_of(settings.run.seed, settings.control, iteration),
         iteration=iteration,
     )
-    means = build_means(settings, index=context.index, store=context.folder.path / "index")
+    try:
+        index = context.index_for(skills, problems=context.problems["diagnosis"], taken=taken)
+    except BudgetSpent as error:
+        raise OperatorError(str(error), where="budget", remedy="raise the cap, or lower skills.candidates") from None
+    means = build_means(settings, index=index, store=context.folder.path / "index")
     return selection_method(settings.control)(request, means=means)
 
 

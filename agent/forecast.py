@@ -73,10 +73,9 @@ def plan_parts(settings: Settings, sizes: Mapping[Split, int]) -> list[Part]:
     budget, asked = settings.budget, sizes["diagnosis"]
     errors = round(asked * WRONG)
     rounds = f"{budget.iterations} iterations of {errors} errors ({WRONG:.0%} of {asked} questions taken to be wrong)"
-    pool = sizes["pool"] if budget.index_calls is None else min(sizes["pool"], budget.index_calls)
     located = round(errors * PROBES * budget.iterations)
     parts = [
-        Part("skills of the pool", "tag", pool, f"one request per sample, once: {pool}"),
+        _plan_tagging(settings, sizes, errors=errors * budget.iterations),
         Part("step location", "diagnose", located, f"{rounds}, {PROBES:g} prefixes each by skip scan"),
         Part("missing skills", "tag", errors * budget.iterations, f"{rounds}, one request each"),
     ]
@@ -84,6 +83,19 @@ def plan_parts(settings: Settings, sizes: Mapping[Split, int]) -> list[Part]:
         made = round((budget.total.samples or 0) * settings.synthesize.share)
         parts.append(Part("judging made samples", "judge", made, f"{settings.synthesize.share:.0%} of all samples"))
     return parts
+
+
+def _plan_tagging(settings: Settings, sizes: Mapping[Split, int], *, errors: int) -> Part:
+    """Requests for the required skills of the pool, no more than the budget has for them."""
+    skills, cap = settings.skills, settings.budget.index_calls
+    calls, why = sizes["pool"], "one request per sample, once"
+    if skills.source == "annotations":
+        calls, why = 0, "the dataset's own labels"
+    elif skills.tag == "candidates":
+        calls = min(calls, errors * skills.candidates)
+        why = f"at most {skills.candidates} samples for each of {errors} errors, each sample once"
+    calls = calls if cap is None else min(calls, cap)
+    return Part("skills of the pool", "tag", calls, f"{why}: {calls}")
 
 
 def count_questions(settings: Settings) -> tuple[dict[Split, int], dict[Split, list[Problem]]]:

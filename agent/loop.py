@@ -18,7 +18,8 @@ from agent.context import Context, Reporter, SilentReporter, StopReason, Student
 from agent.control import check_control
 from agent.decide import build_decider
 from agent.graph import build_graph
-from agent.prepare import index_pool, make_forbid, prepare_problems
+from agent.indexing import index_pool
+from agent.prepare import make_forbid, prepare_problems
 from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, ReplyStore
 from agent.run_folder import RunFolder, disk_faults
@@ -133,12 +134,8 @@ def _build_context(
     teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
     began = time.monotonic()
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
-    indexing = teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls)
-    indexed = index_pool(
-        problems["pool"], settings=settings, folder=folder, teacher=indexing, receipts=receipts
-    )
-    summary = f"{len(indexed.skill_names)} distinct skills"
-    reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=summary)
+    indexed = index_pool(problems["pool"], settings=settings, folder=folder, teacher=teacher, receipts=receipts)
+    reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=indexed.summary)
     return Context(
         settings=settings,
         folder=folder,
@@ -146,7 +143,7 @@ def _build_context(
         student=student,
         teacher=teacher,
         receipts=receipts,
-        index=indexed.search,
+        index_for=indexed.index_for,
         skill_names=indexed.skill_names,
         forbid=make_forbid(problems, options=settings.firewall),
         decider=decider,

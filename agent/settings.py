@@ -16,6 +16,7 @@ from tools.data.read import FormatName, SourceOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
 from tools.retrieve.embeddings import EmbeddingOptions
+from tools.skills.options import SkillOptions
 from tools.teacher.chat_options import ChatOptions
 from tools.teacher.local import LocalTeacherOptions
 from tools.teacher.world import WorldTeacherOptions
@@ -244,6 +245,7 @@ class Settings(Branch):
     teacher: TeacherSettings = TeacherSettings()
     decide: DecideSettings = DecideSettings()
     locate: LocateSettings = LocateSettings()
+    skills: SkillOptions = SkillOptions()
     retrieve: RetrieveSettings = RetrieveSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
     firewall: FirewallOptions = FirewallOptions()
@@ -275,6 +277,15 @@ class Settings(Branch):
         if chat is not None and chat.caps.money is not None and model not in ("rules", *chat.prices):
             what = f"teacher.chat.caps.money cannot be kept without a price of {model!r}"
             raise ValueError(f"{what}; give it in teacher.chat.prices")
+        return self
+
+    @model_validator(mode="after")
+    def _candidates_fit(self) -> Settings:
+        if self.skills.tag == "candidates" and self.skills.source == "annotations":
+            raise ValueError("annotations cost nothing, there is nothing to save; set skills.tag=all")
+        if self.skills.tag == "candidates" and self.retrieve.mode != "bm25":
+            remedy = "set retrieve.mode=bm25, or skills.tag=all"
+            raise ValueError(f"the mode {self.retrieve.mode} needs the skills of the whole pool; {remedy}")
         return self
 
     @model_validator(mode="after")

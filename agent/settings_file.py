@@ -178,7 +178,7 @@ def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
     if isinstance(rivals, dict) and rivals.get("embedder") != "hashing":
         absolute(rivals, "embedder", "rivals.embedder", base)
     absolute(rivals, "language_model", "rivals.language_model", base)
-    teacher = tree.get("teacher")
+    absolute(tree.get("skills"), "store", "skills.store", base)
     absolute(teacher.get("chat") if isinstance(teacher, dict) else None, "store", "teacher.chat.store", base)
     data = tree.get("data")
     absolute(data, "root", "data.root", base)
