@@ -9,22 +9,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.data_arguments import KNOWN, add_reading_options
 from tools.errors import OperatorError
 
 if TYPE_CHECKING:
     from tools.retrieve.chroma import SkillCollection
-    from tools.retrieve.index_files import Manifest, Source
+    from tools.retrieve.index_files import Manifest
     from tools.retrieve.lexical import Hit, SearchIndex, SkillIndex, Where
     from tools.retrieve.segment import Sample
-    from tools.retrieve.sources import SampleFile
+    from tools.retrieve.sources import SampleSource
 
 EMBEDDINGS = ("none", "hashing", "encoder", "endpoint", "chroma")
 CHOICE = "index.json"
 OFF = "dense search is off: no embedding was chosen (--embedding)"
+
+ROWS = "Rows that have a column of skills are taken as they are; all others are read as questions."
 
 
 def add_index(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +43,10 @@ def add_index(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("folder", type=Path, metavar="FOLDER", help="where the index lies")
         sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
         if name in ("build", "add"):
-            sub.add_argument("source", type=Path, metavar="FILE", help="JSON lines, also gzipped: id and skills")
+            sub.add_argument("source", type=Path, metavar="FILE", help="rows with an id and skills, or questions")
             sub.add_argument("--max-bad-share", type=float, default=0.02, metavar="X", help="default: 0.02")
+            add_reading_options(sub)
+            sub.description = f"{sub.description} {ROWS} {KNOWN}"
         if name == "build":
             _add_build(sub)
         if name == "search":
@@ -78,15 +83,16 @@ Told = tuple[dict[str, Any], list[str]]
 
 
 def _build(arguments: argparse.Namespace) -> Told:
+    from agent.index_sources import open_samples
     from tools.retrieve.index_files import build_index
 
     folder = arguments.folder
     choice = {name: getattr(arguments, name) for name in ("embedding", "model", "url", "key_env", "chroma")}
-    file = _open_file(arguments, names=(arguments.id, arguments.skills), fields=arguments.keep)
+    file, source = open_samples(arguments, names=(arguments.id, arguments.skills), fields=arguments.keep)
     made = build_index(
         folder / "lexical",
         file.read(),
-        source=_describe(arguments.source, file, folder),
+        source=source,
         fields=arguments.keep,
         names=(arguments.id, arguments.skills),
     )
@@ -98,15 +104,14 @@ def _build(arguments: argparse.Namespace) -> Told:
 
 
 def _add(arguments: argparse.Namespace) -> Told:
+    from agent.index_sources import open_samples
     from tools.retrieve.index_files import add_samples, require_manifest
 
     folder = arguments.folder
     before = require_manifest(folder / "lexical")
-    file = _open_file(arguments, names=(before.id_field, before.skills_field), fields=before.fields)
+    file, source = open_samples(arguments, names=(before.id_field, before.skills_field), fields=before.fields)
     new: dict[str, None] = {}
-    made = add_samples(
-        folder / "lexical", _note_skills(file.read(), new), source=_describe(arguments.source, file, folder)
-    )
+    made = add_samples(folder / "lexical", _note_skills(file.read(), new), source=source)
     dense = _read_choice(folder)["embedding"] != "none"
     if dense:
         index, collection = _open_lexical(folder), _make_collection(folder)
@@ -119,21 +124,6 @@ def _note_skills(samples: Iterator[Sample], new: dict[str, None]) -> Iterator[Sa
     for sample in samples:
         new.update(dict.fromkeys(sample[1]))
         yield sample
-
-
-def _describe(path: Path, file: SampleFile, folder: Path) -> Callable[[], Source]:
-    """The source as it is now, with the counts of `file` when it was read; raises OperatorError if it changed."""
-    from tools.retrieve.index_files import describe_source
-
-    before = describe_source(path, folder=folder / "lexical")
-
-    def finish() -> Source:
-        if describe_source(path, folder=folder / "lexical") != before:
-            raise OperatorError("the file changed while it was read", where=str(path), remedy="begin again")
-        counts = {"samples": file.samples, "empty": file.empty, "skipped": file.skipped}
-        return before.model_copy(update=counts)
-
-    return finish
 
 
 def _search(arguments: argparse.Namespace) -> Told:
@@ -195,18 +185,6 @@ def _stats(arguments: argparse.Namespace) -> Told:
         *(f"{count:>9}  {skill}" for skill, count in top),
     ]
     return told, lines
-
-
-def _open_file(arguments: argparse.Namespace, *, names: tuple[str, str], fields: Sequence[str]) -> SampleFile:
-    from tools.retrieve.sources import SampleFile
-
-    return SampleFile(
-        arguments.source,
-        id_field=names[0],
-        skills_field=names[1],
-        fields=fields,
-        max_bad_share=arguments.max_bad_share,
-    )
 
 
 def _open_lexical(folder: Path) -> SkillIndex:
@@ -288,9 +266,10 @@ def _parse_where(pairs: Sequence[str]) -> Where:
     return wanted
 
 
-def _tell(folder: Path, made: Manifest, file: SampleFile, *, dense: bool) -> Told:
+def _tell(folder: Path, made: Manifest, file: SampleSource, *, dense: bool) -> Told:
     from tools.records import to_jsonl
 
+    (folder / "skipped.jsonl").unlink(missing_ok=True)
     if file.reasons:
         (folder / "skipped.jsonl").write_text(to_jsonl(file.reasons), encoding="utf-8")
     total = sum(part.samples for part in made.parts)
@@ -298,6 +277,7 @@ def _tell(folder: Path, made: Manifest, file: SampleFile, *, dense: bool) -> Tol
         "samples": file.samples,
         "without_skill": file.empty,
         "skipped_rows": file.skipped,
+        "left_out": file.left_out,
         "total": total,
         "segments": len(made.parts),
         "dense": dense,

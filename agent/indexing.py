@@ -147,7 +147,8 @@ def _always(index: SearchIndex) -> IndexFor:
 
 def _open_lexical(place: Path, samples: Mapping[str, Sequence[str]]) -> SkillIndex:
     """The index on disk, built where it is not there or of other texts."""
-    from tools.retrieve.index_files import Source, build_index, open_index, read_manifest
+    from tools.retrieve.index_files import build_index, open_index, read_manifest
+    from tools.retrieve.index_source import Source
 
     sha256 = digest("samples", sorted(samples.items()), length=64)
     made = read_manifest(place)

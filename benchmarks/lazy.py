@@ -1,8 +1,8 @@
 """What lazy tagging misses and saves: required skills asked of candidates alone, against a pool that is tagged whole.
 
 Needs ERRATA_DATA. The supporting dataset is tagged by its own labels, which stand in for a teacher's replies: lazy or
-not, each sample gets the same skills. The missing skills are those of 100 ScienceQA validation questions, which are left
-out of the pool. `words alone` ranks candidates by their own words and asks nobody. What a pool of 1.5 million
+not, each sample gets the same skills. The missing skills are those of 100 ScienceQA validation questions, which are
+left out of the pool. `words alone` ranks candidates by their own words and asks nobody. What a pool of 1.5 million
 would save is not measured here: requests grow with errors and not with the pool.
 """
 

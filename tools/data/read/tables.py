@@ -23,13 +23,22 @@ def read_rows(file: Path, options: SourceOptions, split: Split | None) -> Iterat
     follow.
     """
     del options, split
-    name = file.name.removesuffix(".gz").lower()
-    ending = name[name.rfind(".") :] if "." in name else ""
+    ending = _ending(file)
     if ending in DELIMITERS:
         return read_delimited(file, delimiter=DELIMITERS[ending])
     if ending == ".parquet":
         return read_parquet(file)
     return read_document(file) if ending == ".json" else read_lines(file)
+
+
+def is_table(file: Path) -> bool:
+    """Whether the ending says that the rows are no lines of JSON."""
+    return _ending(file) in (*DELIMITERS, ".parquet", ".json")
+
+
+def _ending(file: Path) -> str:
+    name = file.name.removesuffix(".gz").lower()
+    return name[name.rfind(".") :] if "." in name else ""
 
 
 class _Table(NamedTuple):
