@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
+from tools.data.read.hub import read_dataset
 from tools.data.read.layout import Format
 from tools.data.read.mapped import parse_dataset, parse_mapped
 from tools.data.read.questions import (
@@ -15,7 +16,7 @@ from tools.data.read.questions import (
     parse_scienceqa_json,
     parse_support,
 )
-from tools.data.read.tables import read_dataset, read_rows
+from tools.data.read.tables import read_rows
 from tools.records import Split
 
 FormatName = Literal[
