@@ -16,6 +16,7 @@ from tools.retrieve.rivals import Means, Request, Selection, selection_method
 
 if TYPE_CHECKING:
     from agent.context import Context
+    from tools.retrieve.embeddings import Embedding
 
 
 def check_control(settings: Settings, problems: Mapping[Split, Mapping[str, Problem]]) -> None:
@@ -37,19 +38,26 @@ def build_means(settings: Settings, *, index: SearchIndex | None, store: Path | 
     """What the control of these settings works with. Models are loaded when they are first used."""
     means = Means(search=index, store=store)
     rivals = settings.rivals
-    if settings.control == "insta" and rivals.embedder == "hashing":
-        from tools.retrieve.embeddings import HashingEmbedding
-
-        return means._replace(embed=HashingEmbedding())
-    if settings.control == "insta" and rivals.embedder is not None:
-        from tools.retrieve.rivals.encoder import FolderEncoder
-
-        return means._replace(embed=FolderEncoder(Path(rivals.embedder)))
+    if settings.control == "insta":
+        return means._replace(embed=_make_embedder(settings))
     if settings.control == "superfiltering" and rivals.language_model is not None:
         from tools.retrieve.rivals.perplexity import FolderPerplexity
 
         return means._replace(perplexity=FolderPerplexity(Path(rivals.language_model)))
     return means
+
+
+def _make_embedder(settings: Settings) -> Embedding:
+    """`rivals.embedder` where it is given, else what dense search embeds with."""
+    from tools.retrieve.embeddings import EmbeddingOptions, make_embedding
+    from tools.retrieve.encoder import FolderEncoder
+
+    own = settings.rivals.embedder
+    if own is None:
+        return make_embedding(settings.retrieve.embedding_options, device="auto")
+    if own == "hashing":
+        return make_embedding(EmbeddingOptions(kind="hashing"))
+    return FolderEncoder(Path(own), where="rivals.embedder")
 
 
 def draw_control(

@@ -195,7 +195,7 @@ class RivalSettings(Branch):
 
     embedder: str | None = None
     """For `insta`: folder of a sentence encoder (MiniLM or any other), or `hashing`, which needs no model and
-    compares spelling alone."""
+    compares spelling alone. None is what dense search has: `retrieve.embedding`."""
     language_model: str | None = None
     """For `superfiltering`: folder of a small causal language model (GPT-2 or any other)."""
 
@@ -290,8 +290,8 @@ class Settings(Branch):
 
     @model_validator(mode="after")
     def _control_has_its_model(self) -> Settings:
-        if self.control == "insta" and self.rivals.embedder is None:
-            remedy = "set rivals.embedder to the folder of one, or to hashing"
+        if self.control == "insta" and self.rivals.embedder is None and self.retrieve.embedding == "none":
+            remedy = "set retrieve.embedding, or rivals.embedder to the folder of one or to hashing"
             raise ValueError(f"control=insta needs a sentence encoder; {remedy}")
         if self.control == "superfiltering" and self.rivals.language_model is None:
             remedy = "set rivals.language_model to the folder of a causal language model"
