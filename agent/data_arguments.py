@@ -36,12 +36,20 @@ def add_data_commands(parser: argparse.ArgumentParser) -> None:
         help="format to write",
     )
     convert.add_argument(
-        "--max-bad-share", type=float, default=0.0, metavar="X", help="bad rows to leave out (default: 0, none)"
+        "--max-bad-share", type=share, default=0.0, metavar="X", help="bad rows to leave out (default: 0, none)"
     )
     convert.add_argument("--force", action="store_true", help="write over a file that is there")
     stats = action("stats", "skills, sources, sizes of pictures, lengths of texts")
     stats.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="count in tokens of this model, not in words")
     stats.add_argument("--sheet", type=Path, metavar="FILE", help="draw a sheet of pictures as PNG")
+
+
+def share(text: str) -> float:
+    """A part of the rows, 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
 def add_reading_options(sub: argparse.ArgumentParser) -> None:

@@ -99,6 +99,8 @@ def run_convert(arguments: argparse.Namespace) -> int:
         what = "a folder, not a file" if out.is_dir() else "there is a file already"
         remedy = f"name a file, e.g. {out / 'train.json'}" if out.is_dir() else "name another, or give --force"
         raise OperatorError(what, where=str(out), remedy=remedy)
+    if out.exists() and out.samefile(arguments.path):
+        raise OperatorError("this would write over what it reads", where=str(out), remedy="name another file")
     source = Source(arguments, pictures=out.absolute().parent / "images")
     rows = len(source.problems) + len(source.findings)
     if len(source.findings) > arguments.max_bad_share * rows:

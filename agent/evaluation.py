@@ -90,7 +90,7 @@ def print_card(card: Scorecard, *, read: ReadResult, chance: float | None) -> No
     from agent.tables import fill_table, make_console, make_table
 
     print(f"accuracy {spread(card.accuracy)}, {card.correct} of {card.total} right (95 % interval)")
-    if chance is not None and card.accuracy.low <= chance:
+    if chance and card.accuracy.low <= chance:
         print(chance_sentence(card, chance))
     print(f"answers that could not be read: {card.format_errors}")
     for reason, count in count_reasons(read.skipped).items():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.settings import Settings
-from tools.data.read import read_problems
+from agent.sources import read_source
 from tools.records import Problem, Split
 from tools.teacher.chat import ChatTeacher
 from tools.teacher.chat_options import ChatOptions
@@ -108,14 +109,8 @@ def count_questions(settings: Settings) -> tuple[dict[Split, int], dict[Split, l
     examples: dict[Split, list[Problem]] = {}
     splits: tuple[Split, ...] = ("pool", "diagnosis")
     for split in splits:
-        source = getattr(data, split)
-        found = read_problems(
-            Path(source.path),
-            split=split,
-            format=source.format,
-            images=source.images,
-            max_bad_share=source.max_bad_share,
-        ).problems[source.offset :][: source.limit]
+        with tempfile.TemporaryDirectory(prefix="errata-forecast-") as folder:  # for pictures that come as bytes
+            found = read_source(data, getattr(data, split), split=split, runs=Path(folder)).problems
         counts[split], examples[split] = len(found), found[:: max(1, len(found) // SAMPLE)][:SAMPLE]
     return counts, examples
 

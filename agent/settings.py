@@ -161,9 +161,9 @@ class RetrieveSettings(Branch):
     is Chroma's own default. With `none` dense search is off."""
     embedding_model: str | None = None
     """Folder of the encoder, or name of the endpoint's model."""
-    embedding_url: str | None = None
+    embedding_url: str | None = Field(default=None, pattern=r"^https?://")
     """Address of the endpoint, e.g. http://127.0.0.1:8000/v1; one that asks for no key."""
-    chroma_server: str | None = None
+    chroma_server: str | None = Field(default=None, pattern=r"^https?://")
     """Address of a Chroma server; without one the skill index is a folder of the run."""
     fill: bool = False
     """Fill what the search leaves open by seeded sampling, marked as route `fill`."""
@@ -176,6 +176,10 @@ class RetrieveSettings(Branch):
             raise ValueError(f"the embedding {self.embedding} needs retrieve.embedding_model")
         if self.embedding == "endpoint" and not self.embedding_url:
             raise ValueError("the embedding endpoint needs retrieve.embedding_url")
+        if self.embedding_model is not None and self.embedding not in ("encoder", "endpoint"):
+            raise ValueError(f"the embedding {self.embedding} reads no retrieve.embedding_model; leave it out")
+        if self.embedding_url is not None and self.embedding != "endpoint":
+            raise ValueError(f"the embedding {self.embedding} reads no retrieve.embedding_url; leave it out")
         return self
 
     @property
@@ -282,10 +286,10 @@ class Settings(Branch):
     @model_validator(mode="after")
     def _candidates_fit(self) -> Settings:
         if self.skills.tag == "candidates" and self.skills.source == "annotations":
-            raise ValueError("annotations cost nothing, there is nothing to save; set skills.tag=all")
+            raise ValueError("skills.tag=candidates has nothing to save: annotations are free; set skills.tag=all")
         if self.skills.tag == "candidates" and self.retrieve.mode != "bm25":
-            remedy = "set retrieve.mode=bm25, or skills.tag=all"
-            raise ValueError(f"the mode {self.retrieve.mode} needs the skills of the whole pool; {remedy}")
+            what = f"retrieve.mode={self.retrieve.mode} needs the skills of the whole pool, not of candidates"
+            raise ValueError(f"{what}; set retrieve.mode=bm25, or skills.tag=all")
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent.settings import Settings
 from tools.errors import OperatorError
+from tools.skills.store import refuse_no_store
 
 DATA_VARIABLE = "ERRATA_DATA"
 """Environment variable that the command line hands on as `data_root`."""
@@ -264,6 +265,8 @@ def _check_files(settings: Settings, where: _Where) -> None:
         if folder is not None and folder != "hashing" and not os.path.isdir(folder):
             remedy = "name the folder with the model and its tokenizer"
             raise OperatorError("no such folder", where=where(key), value=folder, remedy=remedy)
+    if settings.skills.store is not None:
+        refuse_no_store(Path(settings.skills.store), where=where("skills.store"))
     root = settings.data.root
     if root is not None and settings.data.world is None and not os.path.isdir(root):
         remedy = f"name the folder that holds the data with data.root=FOLDER or {DATA_VARIABLE}=FOLDER"

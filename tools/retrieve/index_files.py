@@ -156,7 +156,8 @@ def _refuse_known(added: Segment, segments: Sequence[Segment]) -> None:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """One writer at a time; the lock goes with the process."""
+    """One writer at a time; the lock goes with the process. What fails in a new folder leaves none."""
+    fresh = not folder.exists()
     try:
         (folder / "segments").mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -169,7 +170,12 @@ def _writing(folder: Path) -> Iterator[None]:
         except OSError as error:
             remedy = "wait until the other process is done"
             raise OperatorError("the index is being written", where=str(folder), remedy=remedy) from error
-        yield
+        try:
+            yield
+        except OperatorError:
+            if fresh:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _commit(folder: Path, manifest: Manifest) -> None:

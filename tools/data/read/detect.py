@@ -23,7 +23,7 @@ def detect_format(path: Path) -> str:
     found = _by_columns(row, name=path.name.removesuffix(".gz")) if row else None
     if found is None:
         columns = ", ".join(map(str, list(row)[:12])) if row else "none"
-        remedy = "give --format (docs/data.md lists them)"
+        remedy = "name its columns with --field, or give --format (docs/data.md lists them)"
         raise OperatorError("the format is not clear from the first row", where=str(path), value=columns, remedy=remedy)
     return found
 
