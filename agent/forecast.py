@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.settings import Settings
-from tools.data.read import read_problems
+from agent.sources import read_source
 from tools.records import Problem, Split
 from tools.teacher.chat import ChatTeacher
 from tools.teacher.chat_options import ChatOptions
@@ -88,13 +89,12 @@ def plan_parts(settings: Settings, sizes: Mapping[Split, int]) -> list[Part]:
     budget, asked = settings.budget, sizes["diagnosis"]
     errors = round(asked * WRONG)
     rounds = f"{budget.iterations} iterations of {errors} errors ({WRONG:.0%} of {asked} questions taken to be wrong)"
-    pool = sizes["pool"] if budget.index_calls is None else min(sizes["pool"], budget.index_calls)
     method = settings.locate.method
     probes = PROBES.get(method, 0.0)
     located, named = round(errors * probes * budget.iterations), errors * budget.iterations
     out = WRITTEN if method == "pseudo_rationale" else OUT["diagnose"]
     parts = [
-        Part("skills of the pool", "tag", pool, f"one request per sample, once: {pool}", OUT["tag"]),
+        _plan_tagging(settings, sizes, errors=named),
         Part("step location", "diagnose", located, f"{rounds}, {probes:g} requests each by {method}", out),
         Part("missing skills", "tag", named, f"{rounds}, one request each", OUT["tag"]),
         Part("comparing skills", "tag", named, f"{rounds}, taken to be one pair each", OUT["diagnose"]),
@@ -104,6 +104,19 @@ def plan_parts(settings: Settings, sizes: Mapping[Split, int]) -> list[Part]:
         why = f"{settings.synthesize.share:.0%} of all samples"
         parts.append(Part("judging made samples", "judge", made, why, OUT["judge"]))
     return parts
+
+
+def _plan_tagging(settings: Settings, sizes: Mapping[Split, int], *, errors: int) -> Part:
+    """Requests for the required skills of the pool, no more than the budget has for them."""
+    skills, cap = settings.skills, settings.budget.index_calls
+    calls, why = sizes["pool"], "one request per sample, once"
+    if skills.source == "annotations":
+        calls, why = 0, "the dataset's own labels"
+    elif skills.tag == "candidates":
+        calls = min(calls, errors * skills.candidates)
+        why = f"at most {skills.candidates} samples for each of {errors} errors, each sample once"
+    calls = calls if cap is None else min(calls, cap)
+    return Part("skills of the pool", "tag", calls, f"{why}: {calls}", OUT["tag"])
 
 
 def count_questions(settings: Settings) -> tuple[dict[Split, int], dict[Split, list[Problem]]]:
@@ -116,14 +129,8 @@ def count_questions(settings: Settings) -> tuple[dict[Split, int], dict[Split, l
     examples: dict[Split, list[Problem]] = {}
     splits: tuple[Split, ...] = ("pool", "diagnosis")
     for split in splits:
-        source = getattr(data, split)
-        found = read_problems(
-            Path(source.path),
-            split=split,
-            format=source.format,
-            images=source.images,
-            max_bad_share=source.max_bad_share,
-        ).problems[source.offset :][: source.limit]
+        with tempfile.TemporaryDirectory(prefix="errata-forecast-") as folder:  # for pictures that come as bytes
+            found = read_source(data, getattr(data, split), split=split, runs=Path(folder)).problems
         counts[split], examples[split] = len(found), found[:: max(1, len(found) // SAMPLE)][:SAMPLE]
     return counts, examples
 

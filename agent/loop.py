@@ -18,7 +18,8 @@ from agent.context import Context, Reporter, SilentReporter, StopReason, Student
 from agent.control import check_control
 from agent.decide import build_decider
 from agent.graph import build_graph
-from agent.prepare import Indexed, index_pool, make_forbid, prepare_problems
+from agent.indexing import index_pool
+from agent.prepare import make_forbid, prepare_problems
 from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, ReplyStore
 from agent.run_folder import RunFolder, disk_faults
@@ -28,7 +29,7 @@ from agent.state import first_state
 from agent.student import LocalStudent, base_checkpoint
 from prompts import prompt_digest
 from tools.errors import OperatorError, StopRequested
-from tools.records import Checkpoint, Problem, digest
+from tools.records import Checkpoint, digest
 from tools.teacher.chat_options import ROLES, ChatOptions
 from tools.teacher.protocol import Teacher
 
@@ -136,11 +137,12 @@ def _build_context(
     teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
     began = time.monotonic()
-    indexed = _index(
-        problems["pool"], settings=settings, folder=folder, teacher=teacher, receipts=receipts, paid=paid
+    embed = settings.embed_endpoint
+    embedding = paid.embedding(embed) if paid and embed else None
+    indexed = index_pool(
+        problems["pool"], settings=settings, folder=folder, teacher=teacher, receipts=receipts, embedding=embedding
     )
-    summary = f"{len(indexed.skill_names)} distinct skills"
-    reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=summary)
+    reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=indexed.summary)
     return Context(
         settings=settings,
         folder=folder,
@@ -148,32 +150,13 @@ def _build_context(
         student=student,
         teacher=teacher,
         receipts=receipts,
-        index=indexed.search,
+        index_for=indexed.index_for,
         skill_names=indexed.skill_names,
         forbid=make_forbid(problems, options=settings.firewall),
         decider=decider,
         purse=paid.purse if paid else None,
+        embedding=embedding.scoped("investigate") if embedding else None,
         reporter=reporter,
-    )
-
-
-def _index(
-    pool: Mapping[str, Problem],
-    *,
-    settings: Settings,
-    folder: RunFolder,
-    teacher: RecordingTeacher,
-    receipts: Receipts,
-    paid: ChatStack | None,
-) -> Indexed:
-    embed = settings.embed_endpoint if settings.diagnosed else None
-    return index_pool(
-        pool,
-        settings=settings,
-        folder=folder,
-        teacher=teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls),
-        receipts=receipts,
-        embedding=paid.embedding(embed) if paid and embed else None,
     )
 
 

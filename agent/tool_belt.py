@@ -231,12 +231,13 @@ class Workbench:
             for earlier, found in self.fetched.items()
             for candidate in [c for c in found if c.accepted][: self.budgets[earlier]]
         }
+        taken = self.batch.taken | picked
         found = retrieve_samples(
             wanted,
             pool=self._context.problems["pool"],
-            index=self._context.index,
+            index=self._context.index_for(wanted, problems=self.problems, taken=taken),
             budget=checked.budget * self.batch.allotment["batches"],
-            taken=self.batch.taken | picked,
+            taken=taken,
             seed=self._seed(step),
             fill=self._context.settings.retrieve.fill,
         )
