@@ -104,3 +104,20 @@ def test_doctor_tries_the_embeddings_and_needs_logprobs_for_answer_switch_alone(
         capsys.readouterr()
         assert main(["doctor", "--teacher", str(config)]) == 0
         assert "ok   embeddings: 9 numbers a text from e at" in capsys.readouterr().out
+
+
+def test_a_control_that_embeds_by_an_endpoint_pays_from_the_same_purse(tmp_path: Path) -> None:
+    write_data(tmp_path / "data", pool=60, rest=20)
+    with ChatServer(answer) as server:
+        retrieve = {"embedding": "endpoint", "embedding_url": server.url, "embedding_model": "e"}
+        budget = {"total": {"samples": 10}, "iteration": {"samples": 10}, "iterations": 1}
+        settings = make_settings(
+            tmp_path / "data", base=tmp_path / "base", retrieve=retrieve, control="insta", budget=budget
+        )
+        folder = RunFolder(tmp_path / "t-1")
+        run(settings, folder, teacher=ScriptedTeacher())
+        sent = len(server.seen)
+    assert sent > 0
+    assert [(row["stage"], row["role"], row["sent"]) for row in cost_of(folder)["rows"]] == [
+        ("investigate", "embed", sent)
+    ]
