@@ -27,7 +27,9 @@ class TagSkills(Arguments):
 
 
 class InspectErrors(Arguments):
-    """Read up to five errors in full: question, choices, gold answer, the student's steps and answer."""
+    """Read up to five errors in full: question, choices, gold answer, the student's steps and answer, and what the
+    teacher sees in the failure where it can analyse one (that costs one teacher call each).
+    """
 
     model_config = ConfigDict(title="inspect_errors", extra="forbid")
     problems: list[str] = Field(min_length=1, max_length=5, description="Ids of problems of this batch.")

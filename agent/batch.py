@@ -60,6 +60,13 @@ def sample_result(found: Sequence[Candidate], budget: int, *, verb: str) -> Tool
     )
 
 
+def answer_text(problem: Problem, attempt: Attempt) -> str:
+    """The student's answer in words; empty when it gave none."""
+    if attempt.answer is None or not problem.choices:
+        return attempt.answer or ""
+    return problem.choices[problem.letters.index(attempt.answer)]
+
+
 def show_error(problem: Problem, attempt: Attempt, mistake: Mistake | None) -> dict[str, Any]:
     """One error in full, as the deciding model reads it."""
     return {

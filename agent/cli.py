@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from agent.data_arguments import add_data_commands
+from agent.data_arguments import KNOWN, add_data_commands, add_reading_options
 from agent.index_commands import add_index, run_index
 
 HOUSE = Path(__file__).resolve().parent.parent
@@ -94,15 +94,14 @@ def _add_start(sub: argparse.ArgumentParser, *, config: bool) -> None:
 
 def _add_eval(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "questions", type=Path, metavar="FILE", help="JSONL of questions (see docs), or a dataset folder"
+        "questions", type=Path, metavar="FILE", help="questions in any format (docs/data.md), or a folder of splits"
     )
     sub.add_argument("--model", type=Path, required=True, metavar="FOLDER", help="model with its processor")
     sub.add_argument(
         "--adapter", type=Path, metavar="FOLDER", help="LoRA adapter, e.g. runs/NAME/checkpoints/ID"
     )
-    sub.add_argument(
-        "--format", default="errata", help="errata, scienceqa or support_corpus (default: errata)"
-    )
+    sub.description = f"{sub.description} {KNOWN}"
+    add_reading_options(sub)
     sub.add_argument(
         "--split",
         default="test",

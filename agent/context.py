@@ -23,9 +23,10 @@ from tools.records import Attempt, Checkpoint, Comparison, Decision, Lesson, Pro
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
+    from agent.indexing import IndexFor
     from agent.receipts import Receipts
     from agent.recording import RecordingTeacher
-    from tools.retrieve.lexical import SearchIndex
+    from tools.teacher.embedding import EndpointEmbedding
     from tools.teacher.paid import Purse
 
 Stage = Literal[
@@ -186,16 +187,19 @@ class Context:
     student: Student
     teacher: RecordingTeacher
     receipts: Receipts
-    index: SearchIndex
-    """Of the skills that the pool's samples require; empty in a control that does not search."""
+    index_for: IndexFor
+    """The index of the skills that the pool's samples require; empty in a control that does not search."""
     skill_names: Sequence[str]
-    """Skills of the pool, most frequent first: wordings that the teacher finds are matched to them."""
+    """Skills of the pool, most frequent first: wordings that the teacher finds are matched to them. Empty where
+    samples are tagged as they become candidates."""
     forbid: Callable[[Problem], str | None]
     """Why a made sample may not be trained on, None when it may."""
     decider: BaseChatModel
     """The chat model that chooses the tools."""
     purse: Purse | None = None
     """What a teacher behind an endpoint may spend; None where nothing is paid."""
+    embedding: EndpointEmbedding | None = None
+    """What an endpoint embeds for a control; None where none does."""
     reporter: Reporter = field(default_factory=SilentReporter)
     clock: Clock = field(default_factory=Clock)
 

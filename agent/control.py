@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 from agent.budget import measure_remaining
 from agent.settings import Settings
-from tools.errors import OperatorError
+from tools.errors import BudgetSpent, OperatorError
 from tools.records import Cost, Decision, Lesson, MissingSkill, Problem, Split, digest, seed_of
 from tools.retrieve.lexical import SearchIndex
 from tools.retrieve.rivals import Means, Request, Selection, selection_method
 
 if TYPE_CHECKING:
     from agent.context import Context
+    from tools.retrieve.embeddings import Embedding
 
 
 def check_control(settings: Settings, problems: Mapping[Split, Mapping[str, Problem]]) -> None:
@@ -33,23 +34,34 @@ def check_means(settings: Settings) -> None:
     build_means(settings, index=None, store=None)
 
 
-def build_means(settings: Settings, *, index: SearchIndex | None, store: Path | None) -> Means:
-    """What the control of these settings works with. Models are loaded when they are first used."""
+def build_means(
+    settings: Settings, *, index: SearchIndex | None, store: Path | None, paid: Embedding | None = None
+) -> Means:
+    """What the control of these settings works with. Models are loaded when they are first used; `paid`: the run's
+    own embedding, where an endpoint embeds.
+    """
     means = Means(search=index, store=store)
     rivals = settings.rivals
-    if settings.control == "insta" and rivals.embedder == "hashing":
-        from tools.retrieve.embeddings import HashingEmbedding
-
-        return means._replace(embed=HashingEmbedding())
-    if settings.control == "insta" and rivals.embedder is not None:
-        from tools.retrieve.rivals.encoder import FolderEncoder
-
-        return means._replace(embed=FolderEncoder(Path(rivals.embedder)))
+    if settings.control == "insta":
+        return means._replace(embed=_make_embedder(settings, paid))
     if settings.control == "superfiltering" and rivals.language_model is not None:
         from tools.retrieve.rivals.perplexity import FolderPerplexity
 
         return means._replace(perplexity=FolderPerplexity(Path(rivals.language_model)))
     return means
+
+
+def _make_embedder(settings: Settings, paid: Embedding | None) -> Embedding:
+    """`rivals.embedder` where it is given, else what dense search embeds with."""
+    from tools.retrieve.embeddings import EmbeddingOptions, make_embedding
+    from tools.retrieve.encoder import FolderEncoder
+
+    own = settings.rivals.embedder
+    if own is None:
+        return paid or make_embedding(settings.embedding_options, device="auto")
+    if own == "hashing":
+        return make_embedding(EmbeddingOptions(kind="hashing"))
+    return FolderEncoder(Path(own), where="rivals.embedder")
 
 
 def draw_control(
@@ -70,8 +82,12 @@ def draw_control(
         seed=seed_of(settings.run.seed, settings.control, iteration),
         iteration=iteration,
     )
-    means = build_means(settings, index=context.index, store=context.folder.path / "index")
-    return selection_method(settings.control)(request, means=means)
+    try:
+        index = context.index_for(skills, problems=context.problems["diagnosis"], taken=taken)
+        means = build_means(settings, index=index, store=context.folder.path / "index", paid=context.embedding)
+        return selection_method(settings.control)(request, means=means)
+    except BudgetSpent as error:
+        raise OperatorError(str(error), where="budget", remedy="raise the cap, or lower skills.candidates") from None
 
 
 def tell_control(selection: Selection, *, iteration: int, step: int, context: Context) -> Decision:

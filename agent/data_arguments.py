@@ -1,4 +1,7 @@
-"""Options of `errata data`. Only argparse is imported here, so that `errata --help` is there at once."""
+"""Options of `errata data`, and those by which `eval` and `index` read rows too.
+
+Only argparse is imported here, so that `errata --help` is there at once.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 FORMATS = (
     "errata, llava, sharegpt, messages, scienceqa, scienceqa_json, mmbench, table, huggingface, support_corpus, lessons"
 )
+KNOWN = f"Formats: {FORMATS}. Without --format it is found out from the first row."
 
 
 def add_data_commands(parser: argparse.ArgumentParser) -> None:
@@ -15,9 +19,10 @@ def add_data_commands(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def action(name: str, text: str) -> argparse.ArgumentParser:
-        known = f"Formats: {FORMATS}. Without --format it is found out from the first row."
-        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {known}")
-        _add_source(sub)
+        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}. {KNOWN}")
+        sub.add_argument("path", type=Path, metavar="PATH", help="file, folder, or name of a dataset on the hub")
+        sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="machine-readable output")
+        add_reading_options(sub)
         return sub
 
     check = action("check", "a verdict for every row; exit code 2 when one has an error")
@@ -31,7 +36,7 @@ def add_data_commands(parser: argparse.ArgumentParser) -> None:
         help="format to write",
     )
     convert.add_argument(
-        "--max-bad-share", type=float, default=0.0, metavar="X", help="bad rows to leave out (default: 0, none)"
+        "--max-bad-share", type=share, default=0.0, metavar="X", help="bad rows to leave out (default: 0, none)"
     )
     convert.add_argument("--force", action="store_true", help="write over a file that is there")
     stats = action("stats", "skills, sources, sizes of pictures, lengths of texts")
@@ -39,9 +44,16 @@ def add_data_commands(parser: argparse.ArgumentParser) -> None:
     stats.add_argument("--sheet", type=Path, metavar="FILE", help="draw a sheet of pictures as PNG")
 
 
-def _add_source(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("path", type=Path, metavar="PATH", help="file, folder, or name of a dataset on the hub")
-    sub.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="machine-readable output")
+def share(text: str) -> float:
+    """A part of the rows, 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def add_reading_options(sub: argparse.ArgumentParser) -> None:
+    """How the rows of a source are read: the same for every command that reads questions."""
     sub.add_argument("--format", metavar="NAME", help="how the rows lie there (default: found out)")
     sub.add_argument("--images", type=Path, metavar="FOLDER", help="where paths of pictures start")
     sub.add_argument(

@@ -9,9 +9,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent.reading_options import choose_format, read_options
 from agent.tables import fill_table, make_console, make_table
-from tools.data.read import FORMATS, SourceOptions, scan_rows
-from tools.data.read.detect import detect_format
+from tools.data.read import scan_rows
 from tools.data.read.reading import find_file
 from tools.data.report import CheckReport, Finding, check_dataset, make_finding
 from tools.data.stats import DatasetStats, Spread, describe_dataset
@@ -28,41 +28,10 @@ def run_data(arguments: argparse.Namespace) -> int:
     return actions[arguments.action](arguments)
 
 
-def read_options(arguments: argparse.Namespace) -> SourceOptions:
-    """The options of the command line as those of a source."""
-    fields: dict[str, str | tuple[str, ...]] = {}
-    for pair in arguments.field:
-        field, equals, column = pair.partition("=")
-        if not equals or not field or not column:
-            remedy = "write FIELD=COLUMN, e.g. question=Question"
-            raise OperatorError("no field and column", where="--field", value=pair, remedy=remedy)
-        columns = tuple(part.strip() for part in column.split(","))
-        fields[field] = columns if len(columns) > 1 else columns[0]
-    if arguments.images is not None and not arguments.images.is_dir():
-        remedy = "name the folder that the pictures lie in"
-        raise OperatorError("no such folder", where="--images", value=str(arguments.images), remedy=remedy)
-    return SourceOptions(
-        image_root=str(arguments.images.resolve()) if arguments.images else None,
-        fields=fields,
-        first_index=arguments.first_index,
-        part=arguments.part,
-        subset=arguments.subset,
-    )
-
-
-def choose_format(arguments: argparse.Namespace) -> str:
-    """The format that was given, or the one that the first row shows."""
-    if arguments.format is None:
-        return "table" if arguments.field and arguments.path.is_file() else detect_format(arguments.path)
-    if arguments.format not in FORMATS:
-        remedy = f"use one of {', '.join(FORMATS)}"
-        raise OperatorError("unknown data format", where="--format", value=arguments.format, remedy=remedy)
-    return str(arguments.format)
-
-
 def run_check(arguments: argparse.Namespace) -> int:
     """A verdict for every row; with --json one object with all findings."""
-    report = check_dataset(arguments.path, format=choose_format(arguments), options=read_options(arguments))
+    format = choose_format(arguments.path, arguments)
+    report = check_dataset(arguments.path, format=format, options=read_options(arguments))
     if report.rows == 0:
         remedy = "check the path, or give --format"
         raise OperatorError("the file holds no rows", where=str(arguments.path), remedy=remedy)
@@ -96,7 +65,7 @@ class Source:
     """All good problems of the data that the command line names, and what is wrong with the rest."""
 
     def __init__(self, arguments: argparse.Namespace, *, pictures: Path) -> None:
-        self.format = choose_format(arguments)
+        self.format = choose_format(arguments.path, arguments)
         self.problems: list[Problem] = []
         self.findings: list[Finding] = []
         self.skipped: dict[str, int] = {}
@@ -130,6 +99,8 @@ def run_convert(arguments: argparse.Namespace) -> int:
         what = "a folder, not a file" if out.is_dir() else "there is a file already"
         remedy = f"name a file, e.g. {out / 'train.json'}" if out.is_dir() else "name another, or give --force"
         raise OperatorError(what, where=str(out), remedy=remedy)
+    if out.exists() and out.samefile(arguments.path):
+        raise OperatorError("this would write over what it reads", where=str(out), remedy="name another file")
     source = Source(arguments, pictures=out.absolute().parent / "images")
     rows = len(source.problems) + len(source.findings)
     if len(source.findings) > arguments.max_bad_share * rows:

@@ -81,7 +81,8 @@ def investigate_batch(
     decisions: list[Decision] = []
     if "locate_mistakes" not in bench.tools:
         bench.skip_locating()
-        reason = "this teacher cannot read option probabilities, so that the whole rationale is the evidence"
+        method = context.settings.locate.method
+        reason = f"this teacher cannot do what {method} asks of it, so that the whole rationale is the evidence"
         skipped = ToolResult(answer={}, outcome=f"skipped for {len(bench.mistakes)} errors")
         decisions.append(
             _record(batch, "locate_mistakes", {"reason": reason}, skipped, step=0, context=context)

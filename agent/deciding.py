@@ -15,7 +15,7 @@ from pydantic import ConfigDict
 
 from agent.settings import DecideSettings
 from prompts import prompt_digest
-from tools.teacher.chat import stop_line
+from tools.teacher.chat_asking import stop_line
 from tools.teacher.chat_options import EndpointOptions
 from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
 from tools.teacher.patience import PatientEndpoint

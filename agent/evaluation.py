@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from agent.outcome import chance_of, chance_sentence, spread
+from agent.reading_options import choose_format, read_options
 from tools.data.read import ReadResult, count_reasons, read_problems
 from tools.errors import OperatorError
 from tools.records import Attempt, Problem, Scorecard, digest
@@ -28,7 +29,9 @@ def run_eval(arguments: argparse.Namespace) -> int:
         check_adapter(str(arguments.adapter))
     if arguments.out is not None:
         check_out(arguments.out)
-    read = read_problems(arguments.questions, split=arguments.split, format=arguments.format)
+    format = choose_format(arguments.questions, arguments, of_folder="errata")
+    options = read_options(arguments)
+    read = read_problems(arguments.questions, split=arguments.split, format=format, options=options)
     problems = read.problems[: arguments.limit]
     attempts = answer(problems, arguments)
     from tools.evaluate.score import make_scorecard
@@ -87,7 +90,7 @@ def print_card(card: Scorecard, *, read: ReadResult, chance: float | None) -> No
     from agent.tables import fill_table, make_console, make_table
 
     print(f"accuracy {spread(card.accuracy)}, {card.correct} of {card.total} right (95 % interval)")
-    if chance is not None and card.accuracy.low <= chance:
+    if chance and card.accuracy.low <= chance:
         print(chance_sentence(card, chance))
     print(f"answers that could not be read: {card.format_errors}")
     for reason, count in count_reasons(read.skipped).items():

@@ -9,22 +9,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.data_arguments import KNOWN, add_reading_options, share
 from tools.errors import OperatorError
 
 if TYPE_CHECKING:
     from tools.retrieve.chroma import SkillCollection
-    from tools.retrieve.index_files import Manifest, Source
+    from tools.retrieve.embeddings import Embedding
+    from tools.retrieve.index_files import Manifest
     from tools.retrieve.lexical import Hit, SearchIndex, SkillIndex, Where
     from tools.retrieve.segment import Sample
-    from tools.retrieve.sources import SampleFile
+    from tools.retrieve.sources import SampleSource
 
 EMBEDDINGS = ("none", "hashing", "encoder", "endpoint", "chroma")
 CHOICE = "index.json"
 OFF = "dense search is off: no embedding was chosen (--embedding)"
+
+ROWS = "Rows that have a column of skills are taken as they are; all others are read as questions."
 
 
 def add_index(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +44,10 @@ def add_index(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("folder", type=Path, metavar="FOLDER", help="where the index lies")
         sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
         if name in ("build", "add"):
-            sub.add_argument("source", type=Path, metavar="FILE", help="JSON lines, also gzipped: id and skills")
-            sub.add_argument("--max-bad-share", type=float, default=0.02, metavar="X", help="default: 0.02")
+            sub.add_argument("source", type=Path, metavar="FILE", help="rows with an id and skills, or questions")
+            sub.add_argument("--max-bad-share", type=share, default=0.02, metavar="X", help="default: 0.02")
+            add_reading_options(sub)
+            sub.description = f"{sub.description} {ROWS} {KNOWN}"
         if name == "build":
             _add_build(sub)
         if name == "search":
@@ -61,9 +67,16 @@ def _add_build(sub: argparse.ArgumentParser) -> None:
 
 def _add_search(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("query", metavar="SKILL", help="what is looked for, in words")
-    sub.add_argument("-k", type=int, default=10, metavar="N", help="samples (default: 10)")
+    sub.add_argument("-k", type=_positive, default=10, metavar="N", help="samples (default: 10)")
     sub.add_argument("--mode", choices=("bm25", "dense", "hybrid"), default="bm25", help="default: bm25")
     sub.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="filter; repeatable")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
 
 
 def run_index(arguments: argparse.Namespace) -> int:
@@ -78,36 +91,39 @@ Told = tuple[dict[str, Any], list[str]]
 
 
 def _build(arguments: argparse.Namespace) -> Told:
+    from agent.index_sources import open_samples
     from tools.retrieve.index_files import build_index
 
     folder = arguments.folder
     choice = {name: getattr(arguments, name) for name in ("embedding", "model", "url", "key_env", "chroma")}
-    file = _open_file(arguments, names=(arguments.id, arguments.skills), fields=arguments.keep)
+    dense = choice["embedding"] != "none"
+    _check_choice(choice)
+    file, source = open_samples(arguments, names=(arguments.id, arguments.skills), fields=arguments.keep)
     made = build_index(
         folder / "lexical",
         file.read(),
-        source=_describe(arguments.source, file, folder),
+        source=source,
         fields=arguments.keep,
         names=(arguments.id, arguments.skills),
     )
     (folder / CHOICE).write_text(json.dumps(choice) + "\n", encoding="utf-8")
-    dense = choice["embedding"] != "none"
     if dense:
         _open_collection(folder, _open_lexical(folder)).close()
     return _tell(folder, made, file, dense=dense)
 
 
 def _add(arguments: argparse.Namespace) -> Told:
+    from agent.index_sources import open_samples
     from tools.retrieve.index_files import add_samples, require_manifest
 
     folder = arguments.folder
-    before = require_manifest(folder / "lexical")
-    file = _open_file(arguments, names=(before.id_field, before.skills_field), fields=before.fields)
+    before, choice = require_manifest(folder / "lexical"), _read_choice(folder)
+    dense = choice["embedding"] != "none"
+    if dense:
+        _check_choice(choice)
+    file, source = open_samples(arguments, names=(before.id_field, before.skills_field), fields=before.fields)
     new: dict[str, None] = {}
-    made = add_samples(
-        folder / "lexical", _note_skills(file.read(), new), source=_describe(arguments.source, file, folder)
-    )
-    dense = _read_choice(folder)["embedding"] != "none"
+    made = add_samples(folder / "lexical", _note_skills(file.read(), new), source=source)
     if dense:
         index, collection = _open_lexical(folder), _make_collection(folder)
         collection.add({skill: index.count_samples(skill) for skill in new}, of=_stamp(made))
@@ -121,22 +137,9 @@ def _note_skills(samples: Iterator[Sample], new: dict[str, None]) -> Iterator[Sa
         yield sample
 
 
-def _describe(path: Path, file: SampleFile, folder: Path) -> Callable[[], Source]:
-    """The source as it is now, with the counts of `file` when it was read; raises OperatorError if it changed."""
-    from tools.retrieve.index_files import describe_source
-
-    before = describe_source(path, folder=folder / "lexical")
-
-    def finish() -> Source:
-        if describe_source(path, folder=folder / "lexical") != before:
-            raise OperatorError("the file changed while it was read", where=str(path), remedy="begin again")
-        counts = {"samples": file.samples, "empty": file.empty, "skipped": file.skipped}
-        return before.model_copy(update=counts)
-
-    return finish
-
-
 def _search(arguments: argparse.Namespace) -> Told:
+    if not arguments.query.strip():
+        raise OperatorError("nothing to look for", where="SKILL", value=arguments.query, remedy="give it in words")
     index = _open_lexical(arguments.folder)
     where = _parse_where(arguments.where)
     search = _choose_mode(arguments.folder, index, arguments.mode, where)
@@ -197,18 +200,6 @@ def _stats(arguments: argparse.Namespace) -> Told:
     return told, lines
 
 
-def _open_file(arguments: argparse.Namespace, *, names: tuple[str, str], fields: Sequence[str]) -> SampleFile:
-    from tools.retrieve.sources import SampleFile
-
-    return SampleFile(
-        arguments.source,
-        id_field=names[0],
-        skills_field=names[1],
-        fields=fields,
-        max_bad_share=arguments.max_bad_share,
-    )
-
-
 def _open_lexical(folder: Path) -> SkillIndex:
     from tools.retrieve.index_files import open_index
 
@@ -225,11 +216,36 @@ def _read_choice(folder: Path) -> dict[str, Any]:
     return choice
 
 
-def _make_collection(folder: Path) -> SkillCollection:
-    from tools.retrieve.chroma import SkillCollection
+def _check_choice(choice: Mapping[str, Any]) -> None:
+    """Raise OperatorError for options that do not go together, and for a model or a server that is not to be had.
+
+    Comes before anything is built: what it asks costs one text.
+    """
+    kind = choice["embedding"]
+    wanted = {"encoder": {"model"}, "endpoint": {"model", "url"}}.get(kind, set())
+    allowed = wanted | ({"key_env"} if kind == "endpoint" else set()) | ({"chroma"} if kind != "none" else set())
+    for name in ("model", "url", "key_env", "chroma"):
+        option, value = f"--{name.replace('_', '-')}", choice[name]
+        if value is None and name in wanted:
+            what = "the folder of the encoder" if kind == "encoder" else f"its {name}"
+            raise OperatorError(f"the embedding {kind} needs {what}", where=option, remedy=f"give {option}")
+        if value is not None and name not in allowed:
+            remedy = "leave it out, or choose another --embedding"
+            raise OperatorError(f"the embedding {kind} does not use this", where=option, value=value, remedy=remedy)
+        if value is not None and name in ("url", "chroma") and not value.startswith(("http://", "https://")):
+            remedy = "write http://HOST:PORT"
+            raise OperatorError("no address of a server", where=option, value=value, remedy=remedy)
+    if kind != "none":
+        from tools.retrieve.chroma import check_server
+
+        _make_embedding(choice)(["a word"])
+        if choice["chroma"]:
+            check_server(choice["chroma"])
+
+
+def _make_embedding(choice: Mapping[str, Any]) -> Embedding:
     from tools.retrieve.embeddings import EmbeddingOptions, make_embedding
 
-    choice = _read_choice(folder)
     encoder, key_env = choice["embedding"] == "encoder", choice["key_env"]
     if key_env and not os.environ.get(key_env):
         remedy = f"export {key_env}=..."
@@ -240,8 +256,14 @@ def _make_collection(folder: Path) -> SkillCollection:
         model=None if encoder else choice["model"],
         base_url=choice["url"],
     )
-    embedding = make_embedding(options, key=os.environ.get(key_env) if key_env else None)
-    return SkillCollection(folder / "chroma", embedding=embedding, server=choice["chroma"])
+    return make_embedding(options, key=os.environ.get(key_env) if key_env else None)
+
+
+def _make_collection(folder: Path) -> SkillCollection:
+    from tools.retrieve.chroma import SkillCollection
+
+    choice = _read_choice(folder)
+    return SkillCollection(folder / "chroma", embedding=_make_embedding(choice), server=choice["chroma"])
 
 
 def _open_collection(folder: Path, index: SkillIndex) -> SkillCollection:
@@ -288,9 +310,10 @@ def _parse_where(pairs: Sequence[str]) -> Where:
     return wanted
 
 
-def _tell(folder: Path, made: Manifest, file: SampleFile, *, dense: bool) -> Told:
+def _tell(folder: Path, made: Manifest, file: SampleSource, *, dense: bool) -> Told:
     from tools.records import to_jsonl
 
+    (folder / "skipped.jsonl").unlink(missing_ok=True)
     if file.reasons:
         (folder / "skipped.jsonl").write_text(to_jsonl(file.reasons), encoding="utf-8")
     total = sum(part.samples for part in made.parts)
@@ -298,6 +321,7 @@ def _tell(folder: Path, made: Manifest, file: SampleFile, *, dense: bool) -> Tol
         "samples": file.samples,
         "without_skill": file.empty,
         "skipped_rows": file.skipped,
+        "left_out": file.left_out,
         "total": total,
         "segments": len(made.parts),
         "dense": dense,

@@ -18,7 +18,8 @@ from agent.context import Context, Reporter, SilentReporter, StopReason, Student
 from agent.control import check_control
 from agent.decide import build_decider
 from agent.graph import build_graph
-from agent.prepare import index_pool, make_forbid, prepare_problems
+from agent.indexing import index_pool
+from agent.prepare import make_forbid, prepare_problems
 from agent.receipts import Receipts
 from agent.recording import RecordingTeacher, ReplyStore
 from agent.run_folder import RunFolder, disk_faults
@@ -39,7 +40,10 @@ THREAD = "loop"
 SETTINGS = "settings.yaml"
 PAID = "paid.sqlite"
 """Replies, ledger and reservations of a teacher behind an endpoint."""
-PROMPTS = ("mistake_step", "missing_skill", "required_skills", "judge", "propose")
+PROMPTS = (
+    *("mistake_step", "step_check", "pseudo_rationale", "teacher_says"),
+    *("missing_skill", "required_skills", "canonical_names", "judge", "propose", "failure_analysis"),
+)
 """Prompts of the chat teacher."""
 
 
@@ -131,14 +135,14 @@ def _build_context(
     inner = parts.teacher or build_teacher(settings, chat=paid)
     identity = digest("teacher", inner.name, identify_teacher(settings.teacher))
     teacher = RecordingTeacher(inner, store=store, folder=folder, fence=fence, identity=identity)
-    began = time.monotonic()
     reporter.stage_started("index", iteration=0, total=len(problems["pool"]))
-    indexing = teacher.scoped("index", iteration=0, allowance=settings.budget.index_calls)
+    began = time.monotonic()
+    embed = settings.embed_endpoint
+    embedding = paid.embedding(embed) if paid and embed else None
     indexed = index_pool(
-        problems["pool"], settings=settings, folder=folder, teacher=indexing, receipts=receipts
+        problems["pool"], settings=settings, folder=folder, teacher=teacher, receipts=receipts, embedding=embedding
     )
-    summary = f"{len(indexed.skill_names)} distinct skills"
-    reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=summary)
+    reporter.stage_ended("index", iteration=0, seconds=time.monotonic() - began, summary=indexed.summary)
     return Context(
         settings=settings,
         folder=folder,
@@ -146,11 +150,12 @@ def _build_context(
         student=student,
         teacher=teacher,
         receipts=receipts,
-        index=indexed.search,
+        index_for=indexed.index_for,
         skill_names=indexed.skill_names,
         forbid=make_forbid(problems, options=settings.firewall),
         decider=decider,
         purse=paid.purse if paid else None,
+        embedding=embedding.scoped("investigate") if embedding else None,
         reporter=reporter,
     )
 
@@ -159,12 +164,16 @@ def chat_stack(
     settings: Settings, *, folder: RunFolder, parts: Parts, stack: contextlib.ExitStack
 ) -> ChatStack | None:
     """Connections, cache and caps of what speaks to an endpoint, closed with `stack`; None where nothing does."""
-    decide, options = settings.decide, settings.teacher.chat
-    if settings.teacher.kind != "chat" and decide.model == "rules":
+    decide, options, embed = settings.decide, settings.teacher.chat, settings.embed_endpoint
+    if settings.teacher.kind != "chat" and decide.model == "rules" and embed is None:
         return None
     from tools.teacher.chat_stack import ChatStack
 
-    options = options or ChatOptions(base_url=decide.base_url or "", model=decide.model, key_env=decide.key_env)
+    if options is None and decide.model != "rules":
+        options = ChatOptions(base_url=decide.base_url or "", model=decide.model, key_env=decide.key_env)
+    if options is None and embed is not None:
+        options = ChatOptions(base_url=embed.base_url, model=embed.model)
+    assert options is not None, "a chat teacher without an endpoint is refused with the settings"
     keys = {**parts.keys, **({decide.key_env: parts.key} if decide.key_env and parts.key else {})}
     return stack.enter_context(ChatStack(options, keys=keys, path=folder.path / PAID, run=folder.id))
 

@@ -1,34 +1,23 @@
-"""Before the graph: read the splits, keep them apart, index the pool. Cheap to repeat on resume."""
+"""Before the graph: read the splits and keep them apart. Cheap to repeat on resume."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from agent.context import Reporter
 from agent.receipts import Receipts
-from agent.recording import RecordingTeacher, TestFence
+from agent.recording import TestFence
 from agent.run_folder import RunFolder
-from agent.settings import DataSettings, RetrieveSettings, Settings, SourceSettings
+from agent.settings import DataSettings, Settings, SourceSettings
 from agent.sources import read_source
-from tools.data.firewall import FirewallOptions, Overlap, check_firewall, question_key
-from tools.errors import BudgetSpent, OperatorError
+from tools.data.firewall import Firewall, FirewallOptions, Overlap, check_firewall
+from tools.errors import OperatorError
 from tools.records import Problem, SkippedRow, Split, digest
-from tools.retrieve.lexical import SearchIndex, SkillIndex
 
 SPLITS: tuple[Split, ...] = ("pool", "diagnosis", "gate", "test")
 Problems = dict[Split, dict[str, Problem]]
-
-
-class Indexed(NamedTuple):
-    """The pool as retrieval sees it."""
-
-    search: SearchIndex
-    skill_names: Sequence[str]
-    """Distinct required skills, most frequent first, then by text."""
 
 
 def read_splits(
@@ -97,25 +86,18 @@ def keep_apart(
 
 
 def make_forbid(problems: Problems, *, options: FirewallOptions) -> Callable[[Problem], str | None]:
-    """The firewall for made samples, one at a time: why one may not be trained on, None when it may."""
-    owner: dict[tuple[str, object], Split] = {}
-    for split in SPLITS:
-        if split != "pool":
-            for problem in problems[split].values():
-                owner.update(dict.fromkeys(_marks(problem, options), split))
+    """The firewall for made samples, one at a time: why one may not be trained on, None when it may.
+
+    All rules of the pool hold for them as well; where a scene was drawn exactly on both sides, it decides and not the
+    look. The reason names no problem: it is shown to the deciding model, and test is not.
+    """
+    firewall = Firewall({split: list(problems[split].values()) for split in SPLITS if split != "pool"}, options=options)
 
     def forbid(problem: Problem) -> str | None:
-        met = next((mark for mark in _marks(problem, options) if mark in owner), None)
-        return None if met is None else f"overlaps {owner[met]} by {met[0]}"
+        met = next(firewall.find([problem]), None)
+        return None if met is None else f"overlaps {met.split} by {met.kind}"
 
     return forbid
-
-
-def _marks(problem: Problem, options: FirewallOptions) -> list[tuple[str, object]]:
-    """What a made sample must not share with validation or test: content, pictures, declared identity."""
-    pictures = tuple(image.sha256 for image in problem.images)
-    same = [(field, str(problem.metadata[field])) for field in options.same if field in problem.metadata]
-    return [("question", (question_key(problem), pictures)), *(("image", sha) for sha in pictures), *same]
 
 
 def check_ids(problems: Problems) -> None:
@@ -177,70 +159,3 @@ def prepare_problems(
     folder.event("stage_ended", stage="prepare", iteration=0, summary=summary)
     reporter.stage_ended("prepare", iteration=0, seconds=time.monotonic() - began, summary=summary)
     return apart, fence
-
-
-def index_pool(
-    pool: Mapping[str, Problem],
-    *,
-    settings: Settings,
-    folder: RunFolder,
-    teacher: RecordingTeacher,
-    receipts: Receipts,
-) -> Indexed:
-    """Ask for the required skills of the pool (once, resumable), and build the search over them.
-
-    The distinct skills also go into a local Chroma collection, in whatever mode (methods, section 4). A
-    control that searches for no skills asks for nothing.
-    """
-    if not settings.diagnosed:
-        return Indexed(SkillIndex.build({}), ())
-    from tools.tag import tag_required_skills
-
-    try:
-        found = tag_required_skills(pool.values(), teacher=teacher, store=folder.path / "index" / "required_skills")
-    except BudgetSpent as error:
-        cap = getattr(error, "cap", "budget.index_calls")
-        remedy = f"the pool has {len(pool)} samples: raise {cap}, or lower data.pool.limit"
-        raise OperatorError(str(error), where=cap, remedy=remedy) from None
-    counts = Counter(skill for skills in found.by_problem.values() for skill in skills)
-    names = tuple(sorted(counts, key=lambda skill: (-counts[skill], skill)))
-    lexical = _open_lexical(folder, found.by_problem)
-    mode = settings.retrieve.mode
-    inputs = [digest(found.by_problem), settings.retrieve.embedding]
-
-    def build() -> bool:
-        _open_dense(folder, lexical, settings.retrieve)
-        return True
-
-    if mode == "bm25":
-        receipts.once("index", inputs, build)
-        return Indexed(lexical, names)
-    dense = _open_dense(folder, lexical, settings.retrieve)
-    if mode == "dense":
-        return Indexed(dense, names)
-    from tools.retrieve.select import HybridIndex
-
-    return Indexed(HybridIndex(lexical, dense), names)
-
-
-def _open_lexical(folder: RunFolder, skills: Mapping[str, Sequence[str]]) -> SkillIndex:
-    """The index on disk, built where it is not there or of other skills."""
-    from tools.retrieve.index_files import Source, build_index, open_index, read_manifest
-
-    place, sha256 = folder.path / "index" / "lexical", digest("samples", sorted(skills.items()), length=64)
-    made = read_manifest(place)
-    if made is None or [source.sha256 for source in made.sources] != [sha256]:
-        source = Source(path="", sha256=sha256, samples=len(skills))
-        build_index(place, ((name, own, ()) for name, own in skills.items()), source=lambda: source)
-    return open_index(place, expected=sha256)
-
-
-def _open_dense(folder: RunFolder, samples: SkillIndex, settings: RetrieveSettings) -> SearchIndex:
-    from tools.retrieve.chroma import SkillCollection
-    from tools.retrieve.dense import DenseIndex
-    from tools.retrieve.embeddings import make_embedding
-
-    embedding = make_embedding(settings.embedding_options)
-    collection = SkillCollection(folder.path / "index" / "chroma", embedding=embedding, server=settings.chroma_server)
-    collection.build(samples.count_skills())
-    return DenseIndex(collection, samples)

@@ -9,12 +9,14 @@ from agent.doctor import Check
 from agent.settings_file import DATA_VARIABLE, load_settings
 from agent.starting import read_keys
 from tools.errors import OperatorError
-from tools.teacher.chat import REMEDIES, stop_line
-from tools.teacher.chat_options import ROLES, ChatOptions
+from tools.locate.rivals import NEEDS as METHOD_NEEDS
+from tools.teacher.chat_asking import REMEDIES, stop_line
+from tools.teacher.chat_options import ROLES, ChatOptions, EndpointOptions
 from tools.teacher.endpoint import EndpointFault
 
-NEEDED = {"text": None, "logprobs": "set locate.method to whole_rationale, or serve the model with logprobs"}
-"""Capabilities that the chat teacher cannot do without, with what helps."""
+NEEDED = {"text": None, "logprobs": "set locate.method to teacher_says or another rival, or serve with logprobs"}
+"""Capabilities that the chat teacher cannot do without, with what helps; logprobs where the location method asks for
+option probabilities."""
 
 
 def probe_teacher(config: Path) -> list[Check]:
@@ -32,7 +34,20 @@ def probe_teacher(config: Path) -> list[Check]:
         if (options.base_url, options.model) not in asked:
             asked.add((options.base_url, options.model))
             checks += _probe_role(role, chat, keys)
+    if settings.embed_endpoint is not None:
+        checks.append(_probe_embedding(settings.embed_endpoint))
+    if "option_probabilities" not in METHOD_NEEDS.get(settings.locate.method, ()):
+        checks = [check._replace(ok=None) if check.name == "logprobs" and not check.ok else check for check in checks]
     return checks
+
+
+def _probe_embedding(options: EndpointOptions) -> Check:
+    from tools.teacher.embedding import open_embedding
+
+    names = [options.key_env] if options.key_env else []
+    key = read_keys(names, where="key_env").get(options.key_env or "")
+    vectors = open_embedding(options, key=key)(["count the dots", "name a colour"])
+    return Check("embeddings", True, f"{vectors.shape[1]} numbers a text from {options.model} at {options.base_url}")
 
 
 def _probe_role(role: str, chat: ChatOptions, keys: dict[str, str]) -> list[Check]:

@@ -2,7 +2,8 @@
 
 Replies are kept in teacher.sqlite by the content of their request, so that a kill between a paid call and the
 receipt of its tool call costs nothing on resume. `asked` counts requests whether or not they were answered
-from disk: it is the same in a resumed run, and budgets are kept in it. `paid` counts replies that the teacher
+from disk: it is the same in a resumed run, and budgets are kept in it; a question that is put again to be answered
+exactly counts once. `paid` counts replies that the teacher
 gave. Nothing of the test split passes: a request that shows a test problem is a bug and raises
 `TestSplitLeak`.
 """
@@ -22,6 +23,9 @@ from tools.data.firewall import question_key
 from tools.errors import BudgetSpent, OperatorError
 from tools.records import Problem, Record, digest
 from tools.teacher.protocol import (
+    ComparesSkills,
+    FailureReply,
+    FailureRequest,
     JudgeReply,
     JudgeRequest,
     MissingSkillRequest,
@@ -32,8 +36,11 @@ from tools.teacher.protocol import (
     ProposeRequest,
     RationaleReply,
     RationaleRequest,
+    ReadsFailures,
     ReadsSteps,
     RequiredSkillsRequest,
+    SameSkillReply,
+    SameSkillRequest,
     SkillReply,
     StagedTeacher,
     StepCheckReply,
@@ -215,6 +222,14 @@ class RecordingTeacher:
         """See `ReadsSteps`; raises BudgetSpent before the cap is passed."""
         return self._ask("write_rationale", requests, self._reader.write_rationale, RationaleReply)
 
+    def same_skill(self, requests: Sequence[SameSkillRequest]) -> list[SameSkillReply]:
+        """See `ComparesSkills`; raises BudgetSpent before the cap is passed."""
+        return self._ask("same_skill", requests, cast(ComparesSkills, self._teacher).same_skill, SameSkillReply)
+
+    def analyse_failure(self, requests: Sequence[FailureRequest]) -> list[FailureReply]:
+        """See `ReadsFailures`; raises BudgetSpent before the cap is passed."""
+        return self._ask("analyse_failure", requests, cast(ReadsFailures, self._teacher).analyse_failure, FailureReply)
+
     @property
     def _reader(self) -> ReadsSteps:
         """Callers look into `operations` first."""
@@ -229,9 +244,10 @@ class RecordingTeacher:
     ) -> list[A]:
         for request in requests:
             self._fence.check(request)
-        if self.left is not None and len(requests) > self.left:
-            raise BudgetSpent(f"{len(requests)} teacher calls are needed and {self.left} are left")
-        self.asked += len(requests)
+        counted = sum(not (isinstance(request, OptionRequest) and request.exact) for request in requests)
+        if self.left is not None and counted > self.left:
+            raise BudgetSpent(f"{counted} teacher calls are needed and {self.left} are left")
+        self.asked += counted
         shown = [request.model_dump_json() for request in requests]
         keys = [digest(self._identity, operation, text, length=32) for text in shown]
         known = self._store.find(keys)
@@ -258,7 +274,7 @@ class RecordingTeacher:
             known.update({row[0]: row[6] for row in rows})
         if requests:
             seconds = round(time.monotonic() - started, 3)
-            amounts = {"asked": len(requests), "paid": len(order), "teacher_seconds": seconds}
+            amounts = {"asked": counted, "paid": len(order), "teacher_seconds": seconds}
             self._folder.spend(self._stage, iteration=self._iteration, operation=operation, **amounts)
         return [kind.model_validate_json(known[key]) for key in keys]
 
@@ -266,7 +282,7 @@ class RecordingTeacher:
 def _subject(request: Record) -> str:
     """Id of the problem that a request is about."""
     value = getattr(request, "problem", None) or getattr(request, "example", None)
-    return value.id if isinstance(value, Problem) else str(value)
+    return value.id if isinstance(value, Problem) else str(value or "")
 
 
 def find_test_leaks(folder: RunFolder, problems: Mapping[str, Problem]) -> list[str]:

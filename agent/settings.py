@@ -16,7 +16,8 @@ from tools.data.read import FormatName, SourceOptions
 from tools.evaluate.student import GenerateOptions
 from tools.locate.answer_switch import SwitchOptions
 from tools.retrieve.embeddings import EmbeddingOptions
-from tools.teacher.chat_options import ChatOptions
+from tools.skills.options import SkillOptions
+from tools.teacher.chat_options import ChatOptions, EndpointOptions, find_embedder
 from tools.teacher.local import LocalTeacherOptions
 from tools.teacher.world import WorldTeacherOptions
 from tools.train.recipe import Recipe
@@ -159,10 +160,12 @@ class RetrieveSettings(Branch):
     """`hashing` needs no model; `encoder` reads a local folder, `endpoint` asks an OpenAI-compatible server, `chroma`
     is Chroma's own default. With `none` dense search is off."""
     embedding_model: str | None = None
-    """Folder of the encoder, or name of the endpoint's model."""
-    embedding_url: str | None = None
-    """Address of the endpoint, e.g. http://127.0.0.1:8000/v1; one that asks for no key."""
-    chroma_server: str | None = None
+    """Folder of the encoder, or name of the endpoint's model; None is that of teacher.chat.roles.embed."""
+    embedding_url: str | None = Field(default=None, pattern=r"^https?://")
+    """Address of an endpoint that asks for no key, e.g. http://127.0.0.1:8000/v1; None is that of
+    teacher.chat.roles.embed.
+    """
+    chroma_server: str | None = Field(default=None, pattern=r"^https?://")
     """Address of a Chroma server; without one the skill index is a folder of the run."""
     fill: bool = False
     """Fill what the search leaves open by seeded sampling, marked as route `fill`."""
@@ -171,30 +174,20 @@ class RetrieveSettings(Branch):
     def _dense_needs_vectors(self) -> RetrieveSettings:
         if self.mode != "bm25" and self.embedding == "none":
             raise ValueError(f"the mode {self.mode} needs an embedding; set retrieve.embedding=hashing")
-        if self.embedding in ("encoder", "endpoint") and not self.embedding_model:
-            raise ValueError(f"the embedding {self.embedding} needs retrieve.embedding_model")
-        if self.embedding == "endpoint" and not self.embedding_url:
-            raise ValueError("the embedding endpoint needs retrieve.embedding_url")
+        if self.embedding == "encoder" and not self.embedding_model:
+            raise ValueError("the embedding encoder needs retrieve.embedding_model")
+        if self.embedding_model is not None and self.embedding not in ("encoder", "endpoint"):
+            raise ValueError(f"the embedding {self.embedding} reads no retrieve.embedding_model; leave it out")
+        if self.embedding_url is not None and self.embedding != "endpoint":
+            raise ValueError(f"the embedding {self.embedding} reads no retrieve.embedding_url; leave it out")
         return self
-
-    @property
-    def embedding_options(self) -> EmbeddingOptions:
-        """What tools/retrieve/embeddings.py makes the embedding function of."""
-        encoder = self.embedding == "encoder"
-        return EmbeddingOptions(
-            kind=self.embedding,
-            folder=self.embedding_model if encoder else None,
-            model=None if encoder else self.embedding_model,
-            base_url=self.embedding_url,
-        )
-
 
 class RivalSettings(Branch):
     """Models of the controls that choose samples with one; read where `control` names them."""
 
     embedder: str | None = None
     """For `insta`: folder of a sentence encoder (MiniLM or any other), or `hashing`, which needs no model and
-    compares spelling alone."""
+    compares spelling alone. None is what dense search has: `retrieve.embedding`."""
     language_model: str | None = None
     """For `superfiltering`: folder of a small causal language model (GPT-2 or any other)."""
 
@@ -244,6 +237,7 @@ class Settings(Branch):
     teacher: TeacherSettings = TeacherSettings()
     decide: DecideSettings = DecideSettings()
     locate: LocateSettings = LocateSettings()
+    skills: SkillOptions = SkillOptions()
     retrieve: RetrieveSettings = RetrieveSettings()
     synthesize: SynthesizeSettings = SynthesizeSettings()
     firewall: FirewallOptions = FirewallOptions()
@@ -277,10 +271,48 @@ class Settings(Branch):
             raise ValueError(f"{what}; give it in teacher.chat.prices")
         return self
 
+    @property
+    def embed_endpoint(self) -> EndpointOptions | None:
+        """Where embeddings are asked for; None where no endpoint embeds."""
+        own = self.retrieve
+        if own.embedding != "endpoint":
+            return None
+        return find_embedder(self.teacher.chat, url=own.embedding_url, model=own.embedding_model)
+
+    @property
+    def embedding_options(self) -> EmbeddingOptions:
+        """What tools/retrieve/embeddings.py makes the embedding function of; a run pays an endpoint's itself."""
+        own, endpoint = self.retrieve, self.embed_endpoint
+        return EmbeddingOptions(
+            kind=own.embedding,
+            folder=own.embedding_model if own.embedding == "encoder" else None,
+            model=endpoint.model if endpoint else None,
+            base_url=endpoint.base_url if endpoint else None,
+        )
+
+    @model_validator(mode="after")
+    def _embedding_has_its_endpoint(self) -> Settings:
+        chat, embed = self.teacher.chat, self.embed_endpoint
+        if embed is None and chat is not None and "embed" in chat.roles:
+            raise ValueError("teacher.chat.roles.embed is for retrieve.embedding=endpoint; set that, or take it out")
+        if embed and chat and chat.caps.money is not None and embed.model not in chat.prices:
+            what = f"teacher.chat.caps.money cannot be kept without a price of {embed.model!r}"
+            raise ValueError(f"{what}; give it in teacher.chat.prices")
+        return self
+
+    @model_validator(mode="after")
+    def _candidates_fit(self) -> Settings:
+        if self.skills.tag == "candidates" and self.skills.source == "annotations":
+            raise ValueError("skills.tag=candidates has nothing to save: annotations are free; set skills.tag=all")
+        if self.skills.tag == "candidates" and self.retrieve.mode != "bm25":
+            what = f"retrieve.mode={self.retrieve.mode} needs the skills of the whole pool, not of candidates"
+            raise ValueError(f"{what}; set retrieve.mode=bm25, or skills.tag=all")
+        return self
+
     @model_validator(mode="after")
     def _control_has_its_model(self) -> Settings:
-        if self.control == "insta" and self.rivals.embedder is None:
-            remedy = "set rivals.embedder to the folder of one, or to hashing"
+        if self.control == "insta" and self.rivals.embedder is None and self.retrieve.embedding == "none":
+            remedy = "set retrieve.embedding, or rivals.embedder to the folder of one or to hashing"
             raise ValueError(f"control=insta needs a sentence encoder; {remedy}")
         if self.control == "superfiltering" and self.rivals.language_model is None:
             remedy = "set rivals.language_model to the folder of a causal language model"

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from agent.settings import Settings
 from tools.errors import OperatorError
+from tools.skills.store import refuse_no_store
 
 DATA_VARIABLE = "ERRATA_DATA"
 """Environment variable that the command line hands on as `data_root`."""
@@ -178,8 +179,11 @@ def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
     if isinstance(rivals, dict) and rivals.get("embedder") != "hashing":
         absolute(rivals, "embedder", "rivals.embedder", base)
     absolute(rivals, "language_model", "rivals.language_model", base)
-    teacher = tree.get("teacher")
+    absolute(tree.get("skills"), "store", "skills.store", base)
     absolute(teacher.get("chat") if isinstance(teacher, dict) else None, "store", "teacher.chat.store", base)
+    retrieve = tree.get("retrieve")
+    if isinstance(retrieve, dict) and retrieve.get("embedding") == "encoder":
+        absolute(retrieve, "embedding_model", "retrieve.embedding_model", base)
     data = tree.get("data")
     absolute(data, "root", "data.root", base)
     if isinstance(data, dict):
@@ -254,11 +258,15 @@ def _check_files(settings: Settings, where: _Where) -> None:
         raise OperatorError(
             "no such folder", where=where("student.base"), value=settings.student.base, remedy=remedy
         )
-    for leaf in ("embedder", "language_model"):
-        folder = getattr(settings.rivals, leaf)
+    folders = {f"rivals.{leaf}": getattr(settings.rivals, leaf) for leaf in ("embedder", "language_model")}
+    if settings.retrieve.embedding == "encoder":
+        folders["retrieve.embedding_model"] = settings.retrieve.embedding_model
+    for key, folder in folders.items():
         if folder is not None and folder != "hashing" and not os.path.isdir(folder):
             remedy = "name the folder with the model and its tokenizer"
-            raise OperatorError("no such folder", where=where(f"rivals.{leaf}"), value=folder, remedy=remedy)
+            raise OperatorError("no such folder", where=where(key), value=folder, remedy=remedy)
+    if settings.skills.store is not None:
+        refuse_no_store(Path(settings.skills.store), where=where("skills.store"))
     root = settings.data.root
     if root is not None and settings.data.world is None and not os.path.isdir(root):
         remedy = f"name the folder that holds the data with data.root=FOLDER or {DATA_VARIABLE}=FOLDER"

@@ -76,11 +76,23 @@ def check_parts(settings: Settings) -> None:
 
     check_base(settings.student.base)
     check_means(settings)
+    _check_dense(settings)
     location_method(settings.locate.method)
     try:
         prompt_digest(settings.student.prompt)
     except PromptMissing as error:
         raise OperatorError(str(error), where="student.prompt", remedy="name one of them") from None
+
+
+def _check_dense(settings: Settings) -> None:
+    if settings.diagnosed and settings.retrieve.embedding != "none":
+        from tools.retrieve.embeddings import make_embedding
+
+        make_embedding(settings.embedding_options)
+    if settings.diagnosed and settings.skills.tag == "all" and settings.retrieve.chroma_server is not None:
+        from tools.retrieve.chroma import check_server
+
+        check_server(settings.retrieve.chroma_server)
 
 
 def find_parts(settings: Settings) -> Parts:
@@ -89,10 +101,9 @@ def find_parts(settings: Settings) -> Parts:
 
     name = settings.decide.key_env
     keys = {} if name is None else read_keys([name], where="decide.key_env")
-    chat = settings.teacher.chat if settings.teacher.kind == "chat" else None
-    return Parts(
-        key=keys.get(name or ""), keys=read_keys(chat.key_names, where="teacher.chat.key_env") if chat else {}
-    )
+    chat, embed = settings.teacher.chat if settings.teacher.kind == "chat" else None, settings.embed_endpoint
+    names = {*(chat.key_names if chat else ()), *((embed.key_env,) if embed and embed.key_env else ())}
+    return Parts(key=keys.get(name or ""), keys=read_keys(sorted(names), where="teacher.chat.key_env"))
 
 
 def read_keys(names: Sequence[str], *, where: str) -> dict[str, str]:
@@ -118,7 +129,7 @@ def run_to_end(folder: RunFolder, loop: Loop, *, json_lines: bool) -> int:
         print(f"errata: interrupted; go on with: {resume_command(folder)}", file=sys.stderr)
         return 130
     except OperatorError as error:
-        if (folder.path / "graph.sqlite").exists():
+        if (folder.path / "graph.sqlite").exists() or folder.ledger():
             error.args = (f"{error}; then go on with: {resume_command(folder)}",)
         raise
     finally:

@@ -8,19 +8,20 @@ steps.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from agent.arguments import TOOLS, Arguments, InspectErrors, RetrieveSamples, SynthesizeSamples
-from agent.batch import Batch, ToolResult, sample_result, show_error, usable
+from agent.batch import Batch, ToolResult, answer_text, sample_result, show_error, usable
 from agent.context import Context
 from agent.recording import RecordingTeacher
 from tools.errors import BudgetSpent, ReplyError
 from tools.locate.answer_switch import make_mistake
 from tools.locate.curves import Switch
-from tools.records import Candidate, MissingSkill, Mistake, digest, seed_of
+from tools.records import Attempt, Candidate, MissingSkill, Mistake, digest, seed_of
+from tools.teacher.protocol import FailureRequest
 
 SKIPPED = Switch("none", -1, 0.0, 0, (), 0)
 
@@ -116,20 +117,21 @@ class Workbench:
             self.budgets[step] = checked.budget
 
     def _locate(self, _: Arguments, __: int) -> ToolResult:
-        from tools.locate.rivals import location_method
+        from tools.locate.rivals import location_method, most_requests
 
         located = {mistake.attempt for mistake in self.mistakes}
         todo = [attempt for attempt in self.batch.attempts if attempt.id not in located]
         if not todo:
             raise ReplyError("every error of the batch is located already; call tag_skills")
+        method = self._context.settings.locate.method
         affordable, worst = [], 0
         for attempt in todo:
-            worst += len(attempt.steps) + 1
+            worst += most_requests(method, steps=len(attempt.steps))
             if self._teacher.left is None or worst <= self._teacher.left:
                 affordable.append(attempt)
         settings = self._context.settings
         options = settings.locate.model_copy(update={"seed": settings.run.seed})
-        found = location_method(settings.locate.method)(
+        found = location_method(method)(
             affordable,
             problems=self.problems,
             teacher=self._teacher,
@@ -169,6 +171,7 @@ class Workbench:
             iteration=self.batch.iteration,
             served=self.batch.served,
             known_skills=self.batch.known_skills,
+            most_checks=None if left is None else left - len(affordable),
         )
         counts = Counter(skill.skill for skill in found)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -188,7 +191,22 @@ class Workbench:
             raise ReplyError(f"no errors of this batch: {', '.join(unknown)}")
         located = {mistake.problem: mistake for mistake in self.mistakes}
         shown = [show_error(self.problems[name], by_problem[name], located.get(name)) for name in checked.problems]
-        return ToolResult(answer={"errors": shown}, outcome=f"read {len(shown)} errors")
+        analysed = self._analyse([by_problem[name] for name in checked.problems])
+        for error, analysis in zip(shown, analysed, strict=False):
+            error["analysis"] = analysis
+        told = f", {len(analysed)} of them analysed" if analysed else ""
+        return ToolResult(answer={"errors": shown}, outcome=f"read {len(shown)} errors{told}")
+
+    def _analyse(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
+        """What the teacher sees in the failures (P2); nothing where it cannot, or for want of teacher calls."""
+        left = self._teacher.left
+        if "analyse_failure" not in self._teacher.operations or (left is not None and left < len(attempts)):
+            return []
+        requests = [
+            FailureRequest(problem=self.problems[a.problem], given=answer_text(self.problems[a.problem], a))
+            for a in attempts
+        ]
+        return [reply.model_dump(mode="json") for reply in self._teacher.analyse_failure(requests)]
 
     def _wanted(self, skill: str, budget: int) -> list[MissingSkill]:
         """The missing skills of that name; raises ReplyError where the call asks for what is not there."""
@@ -213,12 +231,13 @@ class Workbench:
             for earlier, found in self.fetched.items()
             for candidate in [c for c in found if c.accepted][: self.budgets[earlier]]
         }
+        taken = self.batch.taken | picked
         found = retrieve_samples(
             wanted,
             pool=self._context.problems["pool"],
-            index=self._context.index,
+            index=self._context.index_for(wanted, problems=self.problems, taken=taken),
             budget=checked.budget * self.batch.allotment["batches"],
-            taken=self.batch.taken | picked,
+            taken=taken,
             seed=self._seed(step),
             fill=self._context.settings.retrieve.fill,
         )
@@ -245,5 +264,7 @@ class Workbench:
 
 
 def can_locate(method: str, teacher: RecordingTeacher) -> bool:
-    """Whether the teacher can do what the location method asks of it."""
-    return method == "random_step" or "option_probabilities" in teacher.operations
+    """Whether the teacher can do what the location method asks of it; an unknown method is told of when it is used."""
+    from tools.locate.rivals import NEEDS
+
+    return NEEDS.get(method, frozenset()) <= teacher.operations

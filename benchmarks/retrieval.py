@@ -39,7 +39,8 @@ RANKED = 100_000
 def work_errata(corpus: Corpus, folder: Path) -> dict[str, Any]:
     """Build on disk, open, query; then the same queries without compiled code, and what compiling costs once."""
     began = time.process_time()
-    from tools.retrieve.index_files import Source, build_index, open_index
+    from tools.retrieve.index_files import build_index, open_index
+    from tools.retrieve.index_source import Source
     from tools.retrieve.kernel import load_kernel
     from tools.retrieve.lexical import SkillIndex
 
@@ -156,7 +157,8 @@ def work_exact(corpus: Corpus, folder: Path) -> dict[str, Any]:
 
 def work_build(corpus: Path, folder: Path) -> dict[str, Any]:
     """Build from JSON lines, as `errata index build` does; what matters is the memory."""
-    from tools.retrieve.index_files import build_index, describe_source
+    from tools.retrieve.index_files import build_index
+    from tools.retrieve.index_source import describe_source
     from tools.retrieve.sources import SampleFile
 
     began = time.process_time()
@@ -176,7 +178,8 @@ def work_cold(queries: Path, folder: Path) -> dict[str, Any]:
 
 def work_add(corpus: Path, folder: Path) -> dict[str, Any]:
     """Add samples to what is there."""
-    from tools.retrieve.index_files import add_samples, describe_source
+    from tools.retrieve.index_files import add_samples
+    from tools.retrieve.index_source import describe_source
     from tools.retrieve.sources import SampleFile
 
     began = time.process_time()

@@ -26,6 +26,10 @@ from tools.records import Attempt, Problem, digest
 from tools.teacher.local import SHIPPED, LocalTeacher
 
 VARIABLE = "ERRATA_DATA"
+COLUMNS = (
+    *("model", "outputs", "parsed", "agreement", "empty", "agreement, not empty", "rationale first"),
+    *("steps, mean", "steps, median"),
+)
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -115,28 +119,31 @@ def split_agreement(attempts: Sequence[Attempt]) -> dict[str, float]:
     return {"alike": alike, "more": more, "fewer": 1 - alike - more}
 
 
-def main() -> None:
-    """Measure and write the table, or say why not."""
-    arguments = parse_arguments(__doc__ or "")
-    given = os.environ.get(VARIABLE)
-    if not given or not (Path(given) / "mistakes").is_dir():
-        print(f"skipped: {VARIABLE} does not name a folder with mistakes/ and scienceqa/")
-        return
-    folder = Path(given)
-    judged = judge_traces(folder, limit=1000 if arguments.quick else None)
+def locate_in(
+    attempts: Sequence[Attempt], *, problems: dict[str, Problem], gold: dict[str, int]
+) -> dict[str, dict[str, Any]]:
+    """The local teacher's diagnosis beside a random step; nothing where the language model was not trained."""
+    if not (SHIPPED / "config.json").is_file():
+        return {}
+    located: dict[str, dict[str, Any]] = {}
+    for name, method in (("answer_switch", locate_mistakes), ("random_step", random_step)):
+        found = method(attempts, problems=problems, teacher=LocalTeacher(), iteration=1, options=SwitchOptions())
+        scores = location_scores(found, gold=gold)
+        located[name] = {
+            "accuracy": scores.accuracy.model_dump(),
+            "recall3": scores.recall3_paper.value,
+            "statuses": scores.statuses,
+        }
+    return located
+
+
+def measure(folder: Path, *, quick: bool) -> dict[str, Any]:
+    """The object that docs/tables/traces.json holds."""
+    judged = judge_traces(folder, limit=1000 if quick else None)
     attempts, problems, gold, left_out = read_mistakes(folder)
-    chosen = sorted(attempts, key=lambda a: digest("trace", a.id))[: 100 if arguments.quick else 1000]
-    located: dict[str, Any] = {}
-    if (SHIPPED / "config.json").is_file():
-        for name, method in (("answer_switch", locate_mistakes), ("random_step", random_step)):
-            found = method(chosen, problems=problems, teacher=LocalTeacher(), iteration=1, options=SwitchOptions())
-            scores = location_scores(found, gold=gold)
-            located[name] = {
-                "accuracy": scores.accuracy.model_dump(),
-                "recall3": scores.recall3_paper.value,
-                "statuses": scores.statuses,
-            }
-    result = {
+    chosen = sorted(attempts, key=lambda a: digest("trace", a.id))[: 100 if quick else 1000]
+    located = locate_in(chosen, problems=problems, gold=gold)
+    return {
         "traces": judged,
         "mistakes": {
             "used": len(attempts),
@@ -147,36 +154,40 @@ def main() -> None:
             "methods": located,
         },
     }
+
+
+def tell(result: dict[str, Any]) -> list[str]:
+    """The lines below the table."""
+    mistakes = result["mistakes"]
+    split = ", ".join(f"{name} {share:.1%}" for name, share in mistakes["split"].items())
+    return [
+        "Agreement: parsed answer right or wrong as marked, over all outputs; what was not parsed counts as wrong. "
+        "Steps: of the rationale before the answer, or of the whole output where the answer comes first.",
+        "An empty output cannot be parsed; the marks of some of these are right, by another program's default.",
+        f"BIG-Bench-Mistake: {mistakes['used']} wrong traces with a marked step ({mistakes['left_out']} without one, "
+        f"or with a right answer, left out). Our splitter makes {split} steps as given: a given step may be several "
+        "sentences, and one of under three letters joins another.",
+        f"Diagnosis of {mistakes['located']} of them by the local teacher: {json.dumps(mistakes['methods'])}. It "
+        "reads almost every word of these as unknown; this shows that attempts, curves and statuses come through, "
+        "and nothing about how well answer switch locates mistakes in such text. That takes a language model.",
+    ]
+
+
+def main() -> None:
+    """Measure and write the table, or say why not."""
+    arguments = parse_arguments(__doc__ or "")
+    given = os.environ.get(VARIABLE)
+    if not given or not (Path(given) / "mistakes").is_dir():
+        print(f"skipped: {VARIABLE} does not name a folder with mistakes/ and scienceqa/")
+        return
+    result = measure(Path(given), quick=arguments.quick)
     write_table(
         "traces",
         title="Parser and splitter on other models' traces",
-        columns=[
-            *(
-                "model",
-                "outputs",
-                "parsed",
-                "agreement",
-                "empty",
-                "agreement, not empty",
-                "rationale first",
-                "steps, mean",
-                "steps, median",
-            )
-        ],
-        rows=[[model, *summary.values()] for model, summary in judged.items()],
+        columns=COLUMNS,
+        rows=[[model, *summary.values()] for model, summary in result["traces"].items()],
         result=result,
-        notes=[
-            "Agreement: parsed answer right or wrong as marked, over all outputs; what was not parsed counts as wrong. "
-            "Steps: of the rationale before the answer, or of the whole output where the answer comes first.",
-            "An empty output cannot be parsed; the marks of some of these are right, by another program's default.",
-            f"BIG-Bench-Mistake: {len(attempts)} wrong traces with a marked step ({left_out} without one, or with a "
-            "right answer, left out). Our splitter makes "
-            + ", ".join(f"{name} {share:.1%}" for name, share in result["mistakes"]["split"].items())
-            + " steps as given: a given step may be several sentences, and one of under three letters joins another.",
-            f"Diagnosis of {result['mistakes']['located']} of them by the local teacher: {json.dumps(located)}. It "
-            "reads almost every word of these as unknown; this shows that attempts, curves and statuses come through, "
-            "and nothing about how well answer switch locates mistakes in such text. That takes a language model.",
-        ],
+        notes=tell(result),
         quick=arguments.quick,
     )
 

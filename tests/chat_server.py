@@ -103,7 +103,8 @@ class ChatServer:
             number = len(self.seen)
             fault = self.fault(number, body) or ""
             kept = body if self._keep else {}
-            self.seen.append(Seen(number, messages_digest(body.get("messages")), fault, kept, key))
+            asked = messages_digest(body.get("messages") or body.get("input"))
+            self.seen.append(Seen(number, asked, fault, kept, key))
         return fault
 
     def bill(self, tokens: int) -> None:
@@ -161,6 +162,10 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "drop":
             return self._hang_up()
         time.sleep(owner.latency)
+        if "input" in body:
+            reply = embed(body)
+            owner.bill(reply["usage"]["total_tokens"])
+            return self._send(200, reply)
         reply = complete(owner.answer(body), body, fault)
         owner.bill(reply["usage"]["total_tokens"])
         if fault in ("half", "half_json", "html"):
@@ -232,6 +237,9 @@ def complete(answer: Answer, body: dict[str, Any], fault: str) -> dict[str, Any]
     choice: dict[str, Any] = {"index": 0, "message": message, "finish_reason": finish}
     if body.get("logprobs") and fault not in ("no_logprobs", "rubbish", "tool", "blank", "refusal"):
         choice["logprobs"] = {"content": [show_position(p, body["top_logprobs"]) for p in answer.top]}
+    extra = {}
+    if "prompt_logprobs" in body and fault != "no_prompt_logprobs":
+        extra["prompt_logprobs"] = [None, show_forced(str(body["messages"][-1]["content"]), answer.top)]
     sent = len(json.dumps(body["messages"])) // 4
     out = 10_000 if fault == "rubbish" else max(1, len(text) // 4)
     return {
@@ -246,7 +254,26 @@ def complete(answer: Answer, body: dict[str, Any], fault: str) -> dict[str, Any]
             "total_tokens": sent + out,
             "prompt_tokens_details": {"cached_tokens": sent // 2},
         },
+        **extra,
     }
+
+
+def embed(body: dict[str, Any]) -> dict[str, Any]:
+    """Vectors by letters of the texts, out of order, as an endpoint may give them."""
+    rows = [
+        {"object": "embedding", "index": i, "embedding": [1.0 + text.count(letter) for letter in "aeioustrn"]}
+        for i, text in enumerate(body["input"])
+    ]
+    sent = len(json.dumps(body["input"])) // 4
+    usage = {"prompt_tokens": sent, "total_tokens": sent}
+    return {"object": "list", "model": body["model"], "data": rows[::-1], "usage": usage}
+
+
+def show_forced(text: str, top: Sequence[Sequence[tuple[str, float]]]) -> dict[str, dict[str, Any]]:
+    """The last token of a forced beginning as vLLM shows it; a text that does not end in one has none."""
+    known = [pair for position in top for pair in position if text.endswith(pair[0])]
+    shown = enumerate(known[-1:])
+    return {str(i): {"logprob": math.log(max(p, 1e-12)), "rank": 1, "decoded_token": token} for i, (token, p) in shown}
 
 
 def show_position(choices: Sequence[tuple[str, float]], most: int) -> dict[str, Any]:

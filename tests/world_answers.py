@@ -8,10 +8,19 @@ from typing import Any
 
 from tests.chat_server import Answer, say_letter
 from tools.records import Problem, digest
-from tools.teacher.protocol import MissingSkillRequest, OptionRequest, RequiredSkillsRequest
+from tools.teacher.protocol import (
+    MissingSkillRequest,
+    OptionRequest,
+    RationaleRequest,
+    RequiredSkillsRequest,
+    StepCheckRequest,
+    StepIndexRequest,
+)
 from tools.teacher.world import WorldTeacher
+from tools.world.skills import SKILL_OF_WORDING
 
 HEADS = ("Question", "Choices", "Right answer", "Steps so far", "Student's steps", "Already trained", "Worked solution")
+HEADS += ("Steps", "Other solution", "First", "Second")
 
 
 def read_sections(text: str) -> dict[str, list[str]]:
@@ -42,10 +51,17 @@ class WorldAnswers:
         if isinstance(text, list):
             text = text[0]["text"]
         sections = read_sections(text)
+        if "Second" in sections:
+            (one,), (other,) = (behind_bar(sections[name]) for name in ("First", "Second"))
+            return Answer(json.dumps({"same": SKILL_OF_WORDING.get(one, one) == SKILL_OF_WORDING.get(other, other)}))
         question = "\n".join(behind_bar(sections["Question"]))
         choices = tuple(behind_bar(sections.get("Choices", [])))
         if "Steps so far" in sections:
             return self._weigh(question, choices, sections, text)
+        if "Steps" in sections:
+            return self._read_steps(question, choices, sections)
+        if "Student's steps" not in sections and "Worked solution" not in sections:
+            return self._write(question, choices, sections)
         if "Worked solution" in sections:
             problem = Problem(id=digest(question), question=question, choices=choices, target="A")
             (found,) = self._teacher.required_skills([RequiredSkillsRequest(problem=problem)])
@@ -60,6 +76,26 @@ class WorldAnswers:
         )
         (reply,) = self._teacher.missing_skill([request])
         return Answer(json.dumps({"skill": (*reply.skills, "none that is new")[0]}))
+
+    def _read_steps(self, question: str, choices: tuple[str, ...], sections: dict[str, list[str]]) -> Answer:
+        asked = {"problem": digest(question), "question": question, "options": choices}
+        steps = tuple(behind_bar(sections["Steps"]))
+        if "Right answer" not in sections:
+            (checked,) = self._teacher.check_step([StepCheckRequest(**asked, steps=steps)])
+            return Answer(json.dumps({"correct": checked.correct}))
+        (gold,) = behind_bar(sections["Right answer"])
+        reference = tuple(behind_bar(sections.get("Other solution", [])))
+        request = StepIndexRequest(**asked, steps=steps, gold=gold, reference=reference)
+        (named,) = self._teacher.name_step([request])
+        assert named.step is not None
+        return Answer(json.dumps({"step": named.step + 1}))
+
+    def _write(self, question: str, choices: tuple[str, ...], sections: dict[str, list[str]]) -> Answer:
+        (gold,) = behind_bar(sections["Right answer"])
+        target = chr(ord("A") + choices.index(gold))
+        problem = Problem(id=digest(question), question=question, choices=choices, target=target)
+        (written,) = self._teacher.write_rationale([RationaleRequest(problem=problem)])
+        return Answer(json.dumps({"steps": written.steps}))
 
     def _weigh(self, question: str, choices: tuple[str, ...], sections: dict[str, list[str]], text: str) -> Answer:
         told = re.search(r"^Prior knowledge: There is a probability of ([\d.]+)% that option (\w)", text, re.MULTILINE)

@@ -7,14 +7,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple, cast
 
+from tools.errors import BudgetSpent
 from tools.records import Attempt, MissingSkill, Mistake, Problem, digest
 from tools.skills.names import canonical_names
+from tools.skills.options import SkillSource
 from tools.skills.store import SkillStore, key_number
-from tools.teacher.protocol import MissingSkillRequest, RequiredSkillsRequest, Teacher
-
-SkillSource = Literal["teacher", "annotations", "both"]
+from tools.teacher.protocol import ComparesSkills, MissingSkillRequest, RequiredSkillsRequest, Teacher
 
 
 class RequiredSkills(NamedTuple):
@@ -37,13 +37,15 @@ def tag_missing_skills(
     iteration: int,
     served: Mapping[str, Sequence[str]],
     known_skills: Sequence[str],
+    most_checks: int | None = None,
 ) -> list[MissingSkill]:
     """One missing skill per mistake, in order; none where the teacher has nothing new to say.
 
     `attempts` by attempt id, `problems` and `served` (wordings and canonical skills given to that error
     before) by problem id. A mistake without a step is tagged from its whole rationale. Wordings join
-    `known_skills` where they mean the same. Raises ValueError for two mistakes of one problem, and for a
-    test problem.
+    `known_skills`, or each other, where they mean the same: by their stems, and by the word of a teacher
+    that can compare skills, which is asked about at most `most_checks` pairs. Raises ValueError for two
+    mistakes of one problem, and for a test problem.
     """
     repeated = [name for name, n in Counter(m.problem for m in mistakes).items() if n > 1]
     if repeated:
@@ -63,6 +65,10 @@ def tag_missing_skills(
         for request, reply in zip(requests, replies, strict=True)
     ]
     names = canonical_names([w for w in wordings if w], known=known_skills)
+    if "same_skill" in teacher.operations:
+        from tools.skills.merge import merge_names
+
+        names = merge_names(names, known=known_skills, teacher=cast(ComparesSkills, teacher), most=most_checks)
     return [
         MissingSkill(
             id=digest("missing skill", mistake.id, iteration),
@@ -84,17 +90,20 @@ def tag_required_skills(
     store: Path | None = None,
     batch: int = 256,
     source: SkillSource = "teacher",
+    most: int | None = None,
 ) -> RequiredSkills:
     """The skills that each problem needs, in the words of the source: the teacher, the dataset's own annotations, or
     both (annotations first, the teacher's where they add something).
 
     Every batch is committed to `store` (a folder, see tools/skills/store.py) before the next is asked, under a key of
     source and content; what is there is not asked again, so that a pool may be tagged whole, or lazily, candidates
-    first. Raises ValueError for a test problem.
+    first. Raises BudgetSpent before anything is asked when the teacher would have to be asked about more than `most`
+    problems, and ValueError for a test problem.
     """
     asked = {problem.id: _not_test(problem) for problem in problems}
     keys = required_skill_keys(asked.values(), teacher=teacher, source=source)
     if store is None:
+        _check_most(len(asked), most=most, source=source)
         found = dict(_ask_in_batches(list(asked.values()), teacher=teacher, batch=batch, source=source))
         calls = 0 if source == "annotations" else len(asked)
         canonical = canonical_names(skill for skills in found.values() for skill in skills)
@@ -102,6 +111,7 @@ def tag_required_skills(
     with SkillStore(store, writable=True) as opened:
         there = opened.find(list(keys.values()))
         todo = [problem for problem, row in zip(asked.values(), there, strict=True) if row < 0]
+        _check_most(len(todo), most=most, source=source)
         for start in range(0, len(todo), batch):
             part = todo[start : start + batch]
             replies = dict(_ask_in_batches(part, teacher=teacher, batch=batch, source=source))
@@ -132,6 +142,11 @@ def _ask_in_batches(
         for problem, reply in zip(part, replies, strict=True):
             labels = problem.skills if source == "both" else ()
             yield problem.id, tuple(dict.fromkeys((*labels, *reply.skills))) if labels else reply.skills
+
+
+def _check_most(count: int, *, most: int | None, source: SkillSource) -> None:
+    if source != "annotations" and most is not None and count > most:
+        raise BudgetSpent(f"{count} samples are still to be tagged and {most} teacher calls are left for it")
 
 
 def _not_test(problem: Problem) -> Problem:

@@ -126,23 +126,7 @@ def make_run(root: Path, *, name: str = "made-1", low: float = 0.1) -> tuple[Run
 def _write_chain(folder: RunFolder, problems: list[Problem], pictures: Path) -> None:
     attempts = [make_attempt(p, checkpoint=BASE, correct=i >= 4) for i, p in enumerate(problems)]
     folder.write_records(f"attempts/{BASE}.diagnosis.jsonl", attempts)
-    wrong = [a for a in attempts if not a.correct]
-    mistakes = [
-        Mistake(
-            id=f"mistake-{a.problem}",
-            attempt=a.id,
-            problem=a.problem,
-            iteration=1,
-            method="answer_switch",
-            status="found",
-            step=1,
-            gaps=(-0.6, None, 0.7),
-            run_length=1,
-            confidence=0.7,
-            probes=2,
-        )
-        for a in wrong
-    ]
+    mistakes = [_make_mistake(a) for a in attempts if not a.correct]
     folder.write_records("mistakes/1.jsonl", mistakes)
     skills = [
         MissingSkill(
@@ -156,35 +140,50 @@ def _write_chain(folder: RunFolder, problems: list[Problem], pictures: Path) -> 
         for i, m in enumerate(mistakes)
     ]
     folder.write_records("skills/1.jsonl", skills)
-    candidates = [
-        Candidate(
-            id=f"candidate-{i}",
-            problem=make_problem(i, split="pool", folder=pictures),
-            route="bm25",
-            score=3.5,
-            parents=(skills[i % 4].id,),
-            skill=skills[i % 4].skill,
-            accepted=i < 5,
-            reason="rank 1",
-        )
-        for i in range(6)
-    ]
+    candidates = [_make_candidate(i, skills[i % 4], pictures) for i in range(6)]
     folder.write_records("candidates/1.jsonl", candidates)
-    folder.write_records(
-        "lessons.jsonl",
-        [
-            Lesson(
-                id=f"lesson-{i}",
-                problem=c.problem,
-                candidate=c.id,
-                parents=c.parents,
-                route=c.route,
-                skill=c.skill,
-                iteration=1,
-            )
-            for i, c in enumerate(candidates)
-            if c.accepted
-        ],
+    taken = [(i, candidate) for i, candidate in enumerate(candidates) if candidate.accepted]
+    folder.write_records("lessons.jsonl", [_make_lesson(i, candidate) for i, candidate in taken])
+
+
+def _make_mistake(attempt: Attempt) -> Mistake:
+    return Mistake(
+        id=f"mistake-{attempt.problem}",
+        attempt=attempt.id,
+        problem=attempt.problem,
+        iteration=1,
+        method="answer_switch",
+        status="found",
+        step=1,
+        gaps=(-0.6, None, 0.7),
+        run_length=1,
+        confidence=0.7,
+        probes=2,
+    )
+
+
+def _make_candidate(number: int, skill: MissingSkill, pictures: Path) -> Candidate:
+    return Candidate(
+        id=f"candidate-{number}",
+        problem=make_problem(number, split="pool", folder=pictures),
+        route="bm25",
+        score=3.5,
+        parents=(skill.id,),
+        skill=skill.skill,
+        accepted=number < 5,
+        reason="rank 1",
+    )
+
+
+def _make_lesson(number: int, candidate: Candidate) -> Lesson:
+    return Lesson(
+        id=f"lesson-{number}",
+        problem=candidate.problem,
+        candidate=candidate.id,
+        parents=candidate.parents,
+        route=candidate.route,
+        skill=candidate.skill,
+        iteration=1,
     )
 
 

@@ -21,7 +21,7 @@ from tests.agent.loop_fakes import StoppingReporter, TableStudent, make_settings
 from tests.chat_server import Answer, ChatServer, say_letter
 from tools.data.read import read_problems
 from tools.errors import OperatorError, StopRequested
-from tools.records import Decision
+from tools.records import Decision, Mistake
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 PRICES = {"m": {"tokens_in": 1.0, "tokens_out": 2.0}}
@@ -208,3 +208,25 @@ def test_a_key_that_is_not_set_and_a_chat_teacher_without_endpoint_are_one_line(
     assert "NO_SUCH_KEY" in capsys.readouterr().err
     assert main(["run", str(config), "teacher.chat=null", "--dry-run"]) == 2
     assert "the chat teacher needs an endpoint" in capsys.readouterr().err
+
+
+def rival_answer(body: dict[str, Any]) -> Answer:
+    """Also says which step is wrong, and that no two skills are the same."""
+    text = body["messages"][1]["content"]
+    if "\nWhich is the first wrong step?" in text:
+        return Answer(json.dumps({"step": 2}))
+    return Answer(json.dumps({"same": False})) if "\nSecond\n" in text else answer(body)
+
+
+def test_a_run_may_locate_by_asking_the_model_outright(tmp_path: Path) -> None:
+    with ChatServer(rival_answer, fault=lambda _, body: "bad_request" if body.get("logprobs") else None) as server:
+        settings, folder = settings_for(tmp_path, server), RunFolder(tmp_path / "t-1")
+        settings = settings.model_copy(update={"locate": settings.locate.model_copy(update={"method": "teacher_says"})})
+        run(settings, folder)
+        plan = plan_of(settings)
+    mistakes = [m for path in sorted(folder.path.glob("mistakes/*.jsonl")) for m in folder.read_records(path, Mistake)]
+    assert {(m.method, m.status, m.step) for m in mistakes} == {("teacher_says", "found", 1)}
+    located = [row for row in cost_of(folder)["rows"] if row["role"] == "diagnose"]
+    assert sum(row["sent"] for row in located) > 0
+    assert "1 requests each by teacher_says" in plan["forecast, step location"]["derived"]
+    assert plan["forecast, step location"]["calls"] == 20

@@ -132,3 +132,20 @@ def test_help_names_every_control(capsys: pytest.CaptureFixture[str]) -> None:
         main(["run", "--help"])
     said = " ".join(capsys.readouterr().out.split())
     assert all(name in said for name in CONTROLS)
+
+
+def test_insta_embeds_with_what_dense_search_has(data: Path, tmp_path: Path) -> None:
+    encoder_folder = tmp_path / "encoder"
+    encoder_folder.mkdir()
+    (encoder_folder / "config.json").write_text("{}")
+
+    def embedder(**changes: object) -> object:
+        means = build_means(settings_for(data, control="insta", **changes), index=None, store=None)
+        return None if means.embed is None else means.embed.name
+
+    dense = {"embedding": "encoder", "embedding_model": str(encoder_folder)}
+    assert embedder(retrieve={"embedding": "hashing"}) == "hashing"
+    assert embedder(retrieve=dense) == embedder(rivals={"embedder": str(encoder_folder)}) != "hashing"
+    assert embedder(retrieve=dense, rivals={"embedder": "hashing"}) == "hashing"
+    endpoint = {"embedding": "endpoint", "embedding_model": "m", "embedding_url": "http://127.0.0.1:1/v1"}
+    assert embedder(retrieve=endpoint) == "endpoint:m"

@@ -18,6 +18,7 @@ from agent.run_folder import RunFolder
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent, make_settings, write_data
 from tools.errors import OperatorError
 from tools.records import Decision, Lesson
+from tools.teacher.protocol import FailureReply, FailureRequest
 
 LOCATE = ("locate_mistakes", {"reason": "where did it go wrong"})
 TAG = ("tag_skills", {"reason": "what is missing"})
@@ -63,15 +64,14 @@ class ScriptedModel(BaseChatModel):
 def run(tmp_path: Path, script: list[Any], **changes: Any) -> tuple[RunFolder, ScriptedModel, list[Decision]]:
     write_data(tmp_path / "data")
     model = ScriptedModel(script=script)
+    teacher = changes.pop("teacher", None) or ScriptedTeacher()
     decide = {"batch_errors": 100, "max_steps": 8, **changes.pop("decide", {})}
     budget = {"iterations": 1, **changes.pop("budget", {})}
     settings = make_settings(
         tmp_path / "data", base=tmp_path / "base", decide=decide, budget=budget, **changes
     )
     folder = RunFolder(tmp_path / "runs" / "t-1")
-    run_loop(
-        settings, folder=folder, parts=Parts(student=TableStudent(), teacher=ScriptedTeacher(), decider=model)
-    )
+    run_loop(settings, folder=folder, parts=Parts(student=TableStudent(), teacher=teacher, decider=model))
     return folder, model, folder.read_records("decisions.jsonl", Decision)
 
 
@@ -168,3 +168,24 @@ def test_an_endpoint_needs_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     parts = Parts(student=TableStudent(), teacher=ScriptedTeacher())
     with pytest.raises(OperatorError, match="export SOME_KEY"):
         run_loop(settings, folder=RunFolder(tmp_path / "runs" / "t-1"), parts=parts)
+
+
+class AnalysingTeacher(ScriptedTeacher):
+    """Also says what it sees in a failure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations |= {"analyse_failure"}
+
+    def analyse_failure(self, requests: Sequence[FailureRequest]) -> list[FailureReply]:
+        return [FailureReply(reasoning=f"It took {r.given} for the answer.", type="counting") for r in requests]
+
+
+@pytest.mark.parametrize("calls", [1, None])
+def test_inspection_is_analysed_as_far_as_teacher_calls_are_left(tmp_path: Path, calls: int | None) -> None:
+    inspect = ("inspect_errors", {"reason": "read two", "problems": ["diagnosis-000", "diagnosis-001"]})
+    budget = {"total": {"samples": 30, "teacher_calls": calls}}
+    _, model, decisions = run(tmp_path, [inspect, FINISH], budget=budget, teacher=AnalysingTeacher())
+    assert ("It took four for the answer." in model.heard[0]) == (calls is None)
+    assert decisions[0].cost.teacher_calls == (2 if calls is None else 0)
+    assert decisions[0].outcome == ("read 2 errors, 2 of them analysed" if calls is None else "read 2 errors")

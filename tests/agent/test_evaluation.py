@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from agent.cli import main
 from tests.tiny_student import build_problems, build_student
-from tools.records import to_jsonl
+from tools.data.write import write_problems
+from tools.records import Problem, to_jsonl
 
 
 @pytest.fixture
@@ -46,3 +48,26 @@ def test_a_broken_file_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "q.jsonl" in err
+
+
+def test_questions_come_in_any_format_with_a_map(
+    questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = build_student(tmp_path / "student")
+    problems = [Problem.model_validate_json(line) for line in questions.read_text().splitlines()]
+    write_problems(problems, file=tmp_path / "own" / "test.json", format="llava")
+    with (tmp_path / "own.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["Nr", "Ask", "1", "2", "3", "4", "Right", "Picture"])
+        for p in problems:
+            writer.writerow([p.id, p.question, *p.choices, p.letters.index(p.target) + 1, p.images[0].path])
+    columns = ["id=Nr", "question=Ask", "choices=1,2,3,4", "target=Right", "images=Picture"]
+    mapped = [word for column in columns for word in ("--field", column)]
+    told = []
+    for more in ([questions], [tmp_path / "own" / "test.json"], [tmp_path / "own.csv", *mapped, "--first-index", "1"]):
+        words = ["eval", *map(str, more), "--model", str(model), "--max-new-tokens", "4", "--json"]
+        assert main(words) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert [one["total"] for one in told] == [6, 6, 6]
+    assert len({one["correct"] for one in told}) == 1
+    assert len({one["chance"] for one in told}) == 1

@@ -113,3 +113,13 @@ def test_what_failed_leaves_no_receipt(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
         receipts.once("tool", "a", lambda: 1 / 0)
     assert receipts.once("tool", "a", lambda: 5) == 5
+
+
+def test_a_question_put_again_to_be_answered_exactly_counts_once(build: Build) -> None:
+    teacher = build(ScriptedTeacher()).scoped("investigate", iteration=1, allowance=1)
+    request = OptionRequest(problem="p", question="Which?", options=("a", "b"), prior=(), steps=())
+    teacher.option_probabilities([request])
+    teacher.option_probabilities([request.model_copy(update={"exact": True})])
+    assert (teacher.asked, teacher.left) == (1, 0)
+    with pytest.raises(BudgetSpent):
+        teacher.option_probabilities([request.model_copy(update={"question": "And which?"})])

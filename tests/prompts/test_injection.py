@@ -44,6 +44,7 @@ def fill(text):
         "prior": [("60", "B")],
         "letters": ["A", "B"],
         "steps": [text, text],
+        "reference": [text],
         "wrong": 1,
         "answer": text,
         "given": text,
@@ -65,7 +66,7 @@ def skeleton(text):
 
 def test_thirty_variants_are_tried_on_every_prompt_of_the_teacher():
     assert len(VARIANTS) >= 30
-    assert len(NAMES) == 9
+    assert len(NAMES) == 10
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=range(len(VARIANTS)))

@@ -1,7 +1,9 @@
+import re
+
 import pytest
 from jinja2 import UndefinedError
 
-from prompts import PromptMissing, list_prompts, prompt_digest, render_prompt
+from prompts import FOLDER, PromptMissing, list_prompts, prompt_digest, render_prompt
 
 CHOICES = (("A", "red"), ("B", "blue"))
 
@@ -44,3 +46,10 @@ def test_digest_is_of_the_content():
     assert {"student_brief", "student_cot"} <= set(list_prompts())
     assert prompt_digest("student_brief") != prompt_digest("student_cot")
     assert len(prompt_digest("student_cot")) == 16
+
+
+def test_no_prompt_lies_unused():
+    house = FOLDER.parent
+    files = [*house.glob("agent/**/*.py"), *house.glob("tools/**/*.py"), *house.glob("runs/configs/*.yaml")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    assert [name for name in list_prompts() if not re.search(rf"(\"|prompt: ){name}\b", text)] == []

@@ -11,7 +11,13 @@ import pytest
 from tools.records import Attempt, Mistake, Problem
 from tools.tag import canonical_names, tag_missing_skills, tag_required_skills
 from tools.teacher.annotations import AnnotationsTeacher
-from tools.teacher.protocol import MissingSkillRequest, RequiredSkillsRequest, SkillReply
+from tools.teacher.protocol import (
+    MissingSkillRequest,
+    RequiredSkillsRequest,
+    SameSkillReply,
+    SameSkillRequest,
+    SkillReply,
+)
 
 
 def problem(name: str, *skills: str, split: str = "diagnosis") -> Problem:
@@ -237,3 +243,20 @@ def test_known_names_lead_and_frequent_ones_follow() -> None:
     assert canonical_names(["counting circles"], known=["count circles"]) == {"counting circles": "count circles"}
     assert canonical_names(["counting", "counting", "count"]) == {"counting": "counting", "count": "counting"}
     assert canonical_names([]) == {}
+
+
+class ComparingTeacher(LabelTeacher):
+    """Also calls every two skills the same that it is asked about."""
+
+    operations = LabelTeacher.operations | {"same_skill"}
+
+    def same_skill(self, requests: Sequence[SameSkillRequest]) -> list[SameSkillReply]:
+        return [SameSkillReply(same=True) for _ in requests]
+
+
+def test_a_teacher_that_compares_skills_merges_names_and_the_wording_is_kept() -> None:
+    named = problem("a", "tally the dots")
+    (apart,) = tag(LabelTeacher(), named, known=["count the dots"])
+    (merged,) = tag(ComparingTeacher(), named, known=["count the dots"])
+    assert (apart.wording, apart.skill) == ("tally the dots", "tally the dots")
+    assert (merged.wording, merged.skill) == ("tally the dots", "count the dots")

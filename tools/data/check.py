@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from tools.errors import ErrataError, OperatorError
 
-Verify = Literal["exists", "hash", "decode"]
+Verify = Literal["ignore", "exists", "hash", "decode"]
+"""What is looked at of a picture; with `ignore` nothing, not even whether it is there."""
 MAX_CHOICES = 26
 MAX_TEXT = 200_000
 """Characters of one text of a row; what is longer is a file in the wrong place."""

@@ -35,6 +35,9 @@ def draw_sheet(
     """
     from PIL import Image, ImageDraw, ImageFont
 
+    if file.suffix.lower() != ".png":
+        remedy = "name a file that ends in .png"
+        raise OperatorError("a sheet is a PNG", where="--sheet", value=str(file), remedy=remedy)
     pictured = [problem for problem in problems if problem.images]
     if not pictured:
         raise OperatorError("no problem has a picture", where="--sheet", remedy="leave --sheet out")

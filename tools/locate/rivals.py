@@ -30,7 +30,7 @@ from tools.locate.answer_switch import (
 from tools.locate.curves import TOLERANCE, UNASKED, Gap, Switch
 from tools.locate.prompted import per_step, pseudo_rationale, teacher_says
 from tools.records import Attempt, Mistake, Problem, seed_of
-from tools.teacher.protocol import Teacher
+from tools.teacher.protocol import Operation, Teacher
 
 
 class Locate(Protocol):
@@ -118,6 +118,26 @@ METHODS: dict[str, Locate] = {
     "teacher_says": teacher_says,
     "whole_rationale": whole_rationale,
 }
+
+
+NEEDS: dict[str, frozenset[Operation]] = {
+    "answer_switch": frozenset({"option_probabilities"}),
+    "per_step": frozenset({"check_step"}),
+    "pseudo_rationale": frozenset({"write_rationale", "name_step"}),
+    "random_step": frozenset(),
+    "step_alone": frozenset({"option_probabilities"}),
+    "teacher_says": frozenset({"name_step"}),
+    "whole_rationale": frozenset(),
+}
+"""What each method asks of a teacher."""
+
+
+def most_requests(name: str, *, steps: int) -> int:
+    """The most requests that one error with so many steps can take by this method; a prefix that is asked for again,
+    exactly, is one request.
+    """
+    asked = {"answer_switch": steps + 1, "step_alone": steps, "per_step": steps, "pseudo_rationale": 2}
+    return asked.get(name, int(name == "teacher_says"))
 
 
 def location_method(name: str) -> Locate:

@@ -30,6 +30,8 @@ ABOUT = "dense.json"
 BATCH = 1000
 EXACT = 20_000
 """Up to so many skills every vector is compared; above it Chroma's graph (HNSW) answers, nearly exactly."""
+FAULTS = (OSError, ValueError, httpx.HTTPError, chromadb.errors.ChromaError)
+"""What opening may raise."""
 
 
 class SkillCollection:
@@ -51,13 +53,8 @@ class SkillCollection:
             self._client = (
                 chromadb.PersistentClient(str(folder), settings) if server is None else _connect(server, settings)
             )
-        except (OSError, ValueError, httpx.HTTPError, chromadb.errors.ChromaError) as error:
-            if server is None:
-                remedy = "choose a writable folder, or delete the index: it is built anew"
-                where = str(folder)
-            else:
-                remedy, where = "start it (chroma run), or leave the server out to use a folder", server
-            raise OperatorError(f"the skill index cannot be opened ({error})", where=where, remedy=remedy) from error
+        except FAULTS as error:
+            raise _cannot_open(server or str(folder), error, folder=server is None) from error
 
     def build(self, skills: Mapping[str, int], *, of: str | None = None) -> bool:
         """Index skill -> how many samples list it. False when the index was made of exactly this.
@@ -196,6 +193,21 @@ class SkillCollection:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, self.folder / ABOUT)
+
+
+def check_server(server: str) -> None:
+    """Raise OperatorError where no Chroma server answers at this address."""
+    try:
+        _connect(server, Settings(anonymized_telemetry=False)).heartbeat()
+    except FAULTS as error:
+        raise _cannot_open(server, error, folder=False) from error
+
+
+def _cannot_open(where: str, error: Exception, *, folder: bool) -> OperatorError:
+    remedy = "start it (chroma run), or leave the server out to use a folder"
+    if folder:
+        remedy = "choose a writable folder, or delete this one: it is built anew"
+    return OperatorError(f"the skill index cannot be opened ({error})", where=where, remedy=remedy)
 
 
 def _connect(server: str, settings: Settings) -> Any:

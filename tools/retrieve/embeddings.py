@@ -6,12 +6,10 @@ not served with another. Nothing is downloaded here but by Chroma's own default,
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +20,6 @@ from tools.retrieve.segment import split_words
 
 EmbeddingKind = Literal["none", "hashing", "encoder", "endpoint", "chroma"]
 Vectors = NDArray[np.float32]
-BATCH = 64
-"""Texts that an encoder or an endpoint gets at once."""
 
 
 class EmbeddingOptions(Record):
@@ -41,7 +37,10 @@ class EmbeddingOptions(Record):
 class Embedding(Protocol):
     """Turns texts into unit vectors, float32[texts, size]; the same for the same."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Differs for functions that differ."""
+        ...
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """The vectors, in the order of the texts."""
@@ -83,69 +82,6 @@ class HashingEmbedding:
         return make_unit(vectors)
 
 
-class EncoderEmbedding:
-    """A Hugging Face encoder on the CPU, its last hidden states pooled.
-
-    In a sentence-transformers folder, `1_Pooling/config.json` says how (mean or first token); else it is the mean.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Loads the model; raises OperatorError for a folder that holds none, or one with other modules."""
-        self._first = _reads_first_token(folder)
-        self.name = f"encoder:{_hash_folder(folder)}"
-        from transformers import AutoModel, AutoTokenizer
-
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-            self._model: Any = AutoModel.from_pretrained(str(folder), local_files_only=True).eval()
-        except (OSError, ValueError, KeyError) as error:
-            raise _bad_folder(folder, f"no encoder can be loaded ({str(error).splitlines()[0]})") from error
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        """The vectors, in the order of the texts."""
-        import torch
-
-        found = []
-        for start in range(0, len(texts), BATCH):
-            part = list(texts[start : start + BATCH])
-            longest = min(self._tokenizer.model_max_length, self._model.config.max_position_embeddings, 512)
-            inputs = self._tokenizer(part, padding=True, truncation=True, max_length=longest, return_tensors="pt")
-            with torch.inference_mode():
-                states = self._model(**inputs).last_hidden_state.float()
-            mask = inputs["attention_mask"].unsqueeze(-1).float()
-            pooled = states[:, 0] if self._first else (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-            found.append(pooled.numpy())
-        return make_unit(np.concatenate(found)) if found else np.zeros((0, 1), np.float32)
-
-
-class EndpointEmbedding:
-    """An OpenAI-compatible endpoint: POST base_url/embeddings."""
-
-    def __init__(self, model: str, *, base_url: str, key: str | None = None) -> None:
-        import openai
-
-        self.name = f"endpoint:{model}"
-        self._model, self._base_url = model, base_url
-        self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", max_retries=3, timeout=120)
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        """The vectors, in the order of the texts. Raises OperatorError when the endpoint does not give them."""
-        import openai
-
-        found: list[list[float]] = []
-        for start in range(0, len(texts), BATCH):
-            part = list(texts[start : start + BATCH])
-            try:
-                reply = self._client.embeddings.create(model=self._model, input=part, encoding_format="float")
-            except openai.OpenAIError as error:
-                remedy = "check the address, the name of the model and the key"
-                raise OperatorError(f"no embeddings ({error})", where=self._base_url, remedy=remedy) from error
-            rows = sorted(reply.data, key=lambda row: row.index)
-            if len(rows) != len(part):
-                what = f"{len(rows)} vectors came for {len(part)} texts"
-                raise OperatorError(what, where=self._base_url, remedy="give another model")
-            found += [row.embedding for row in rows]
-        return make_unit(np.array(found, dtype=np.float32).reshape(len(texts), -1))
 
 
 class ChromaDefaultEmbedding:
@@ -173,16 +109,24 @@ class ChromaDefaultEmbedding:
             ) from error
 
 
-def make_embedding(options: EmbeddingOptions, *, key: str | None = None) -> Embedding:
-    """The embedding function of the settings; raises OperatorError when something that it needs is not said."""
+def make_embedding(options: EmbeddingOptions, *, key: str | None = None, device: str = "cpu") -> Embedding:
+    """The embedding function of the settings; raises OperatorError when something that it needs is not said.
+
+    `device` is that of an encoder: vectors of two devices differ a little, so an index has one.
+    """
     if options.kind == "encoder":
         if options.folder is None:
             raise _missing("encoder", "the folder of the encoder")
-        return EncoderEmbedding(Path(options.folder))
+        from tools.retrieve.encoder import FolderEncoder
+
+        return FolderEncoder(Path(options.folder), device=device)
     if options.kind == "endpoint":
         if options.model is None or options.base_url is None:
             raise _missing("endpoint", "the model and its base_url")
-        return EndpointEmbedding(options.model, base_url=options.base_url, key=key)
+        from tools.teacher.chat_options import EndpointOptions
+        from tools.teacher.embedding import open_embedding
+
+        return open_embedding(EndpointOptions(base_url=options.base_url, model=options.model), key=key)
     if options.kind == "chroma":
         return ChromaDefaultEmbedding()
     return HashingEmbedding() if options.kind == "hashing" else NoEmbedding()
@@ -197,33 +141,3 @@ def make_unit(vectors: Vectors) -> Vectors:
 
 def _missing(kind: str, what: str) -> OperatorError:
     return OperatorError(f"the embedding {kind} needs {what}", where="embedding", remedy="say which")
-
-
-def _bad_folder(folder: Path, what: str) -> OperatorError:
-    return OperatorError(what, where=str(folder), remedy="give the folder of a Hugging Face encoder")
-
-
-def _hash_folder(folder: Path) -> str:
-    """A digest of configuration, tokenizer and weights, wherever the folder lies."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors", ".bin", ".txt", ".model"))
-    if not files:
-        raise _bad_folder(folder, "there is no model here")
-    total = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            total.update(f"{path.relative_to(folder)} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return total.hexdigest()[:16]
-
-
-def _reads_first_token(folder: Path) -> bool:
-    modules = folder / "modules.json"
-    if not modules.is_file():
-        return False
-    kinds = [entry["type"].rpartition(".")[2] for entry in json.loads(modules.read_text(encoding="utf-8"))]
-    if not set(kinds) <= {"Transformer", "Pooling", "Normalize"}:
-        raise _bad_folder(folder, f"a sentence-transformers model with modules that are not known here: {kinds}")
-    pooling = json.loads((folder / "1_Pooling" / "config.json").read_text(encoding="utf-8"))
-    first, mean = pooling.get("pooling_mode_cls_token"), pooling.get("pooling_mode_mean_tokens")
-    if not (first or mean):
-        raise _bad_folder(folder, "its pooling is neither the mean nor the first token")
-    return bool(first)

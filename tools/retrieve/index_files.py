@@ -27,28 +27,13 @@ from pydantic import ValidationError
 
 from tools.errors import OperatorError
 from tools.records import Record
+from tools.retrieve.index_source import Source, check_source
 from tools.retrieve.lexical import SkillIndex
 from tools.retrieve.segment import Postings, Runs, Sample, Segment, Texts, make_segment
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"
 ARRAYS = ("by_id", "ranks", "times", "heavy_times", "lengths", "most")
-
-
-class Source(Record):
-    """What samples were read from; `path` is empty for samples that were handed over, and is not looked at then."""
-
-    path: str
-    """Relative to the folder of the index."""
-    sha256: str
-    size: int = 0
-    modified: int = 0
-    """In nanoseconds, with the size: when both are as they were, the content is taken to be."""
-    samples: int = 0
-    empty: int = 0
-    """Samples without a skill; they count as documents and are never found."""
-    skipped: int = 0
-    """Rows that are no samples."""
 
 
 class Part(Record):
@@ -69,20 +54,6 @@ class Manifest(Record):
     skills_field: str = ""
     sources: tuple[Source, ...]
     parts: tuple[Part, ...]
-
-
-def describe_source(path: Path, *, folder: Path) -> Source:
-    """Size, time and hash of a file; raises OperatorError when it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise OperatorError(
-            f"the source cannot be read ({error.strerror})", where=str(path), remedy="give a file of samples"
-        ) from error
-    relative = os.path.relpath(path.resolve(), folder.resolve())
-    return Source(path=relative, sha256=sha256, size=found.st_size, modified=found.st_mtime_ns)
 
 
 def read_manifest(folder: Path) -> Manifest | None:
@@ -132,7 +103,7 @@ def add_samples(folder: Path, samples: Iterable[Sample], *, source: Callable[[],
     """
     with _writing(folder):
         manifest = require_manifest(folder)
-        check_sources(folder, manifest)
+        _check_sources(folder, manifest)
         added = make_segment(samples, fields=manifest.fields)
         segments = [_read_segment(folder, part, manifest.fields) for part in manifest.parts]
         _refuse_known(added, segments)
@@ -152,7 +123,7 @@ def open_index(folder: Path, *, expected: str | None = None) -> SkillIndex:
     `expected`: the hash that samples which were handed over must have had.
     """
     manifest = require_manifest(folder)
-    check_sources(folder, manifest)
+    _check_sources(folder, manifest)
     if expected is not None and expected not in {source.sha256 for source in manifest.sources}:
         raise OperatorError("the index is of other samples", where=str(folder), remedy="build it anew")
     return SkillIndex([_read_segment(folder, part, manifest.fields) for part in manifest.parts])
@@ -166,26 +137,14 @@ def require_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def check_sources(folder: Path, manifest: Manifest) -> None:
-    """Raise OperatorError when a source is not what the index was made of, or is gone."""
-    for source in manifest.sources:
-        if not source.path:
-            continue
-        path = Path(os.path.normpath(folder / source.path))
-        try:
-            found = path.stat()
-        except OSError as error:
-            remedy = "put it back, or build the index anew"
-            raise OperatorError("a source of the index is gone", where=str(path), remedy=remedy) from error
-        same = (found.st_size, found.st_mtime_ns) == (source.size, source.modified)
-        if not same and describe_source(path, folder=folder).sha256 != source.sha256:
-            remedy = "build the index anew, or put the old file back"
-            raise OperatorError("the source changed since the index was built", where=str(path), remedy=remedy)
-
-
 def disk_bytes(folder: Path) -> int:
     """Bytes of all files of the index."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _check_sources(folder: Path, manifest: Manifest) -> None:
+    for source in manifest.sources:
+        check_source(source, folder=folder)
 
 
 def _refuse_known(added: Segment, segments: Sequence[Segment]) -> None:
@@ -197,7 +156,8 @@ def _refuse_known(added: Segment, segments: Sequence[Segment]) -> None:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """One writer at a time; the lock goes with the process."""
+    """One writer at a time; the lock goes with the process. What fails in a new folder leaves none."""
+    fresh = not folder.exists()
     try:
         (folder / "segments").mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
@@ -210,7 +170,12 @@ def _writing(folder: Path) -> Iterator[None]:
         except OSError as error:
             remedy = "wait until the other process is done"
             raise OperatorError("the index is being written", where=str(folder), remedy=remedy) from error
-        yield
+        try:
+            yield
+        except OperatorError:
+            if fresh:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
 
 
 def _commit(folder: Path, manifest: Manifest) -> None:

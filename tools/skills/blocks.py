@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from tools.errors import OperatorError
 from tools.records import Problem
+from tools.skills.options import SkillSource
 from tools.skills.store import SkillStore
-from tools.tag import SkillSource, required_skill_keys, tag_required_skills
+from tools.tag import required_skill_keys, tag_required_skills
 from tools.teacher.protocol import Teacher
 
 Where = Literal["here", "ray"]

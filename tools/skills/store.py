@@ -57,11 +57,15 @@ class SkillStore:
 
     def __init__(self, folder: Path, *, writable: bool = False) -> None:
         self.folder = folder
-        _refuse_file(folder)
+        _refuse_file(folder, where=str(folder))
         self._lock: IO[bytes] | None = None
         if writable:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _take_lock(folder / LOCK)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._lock = _take_lock(folder / LOCK)
+            except OSError as error:
+                what = f"the store of required skills cannot be written ({error.strerror})"
+                raise OperatorError(what, where=str(folder), remedy="choose a writable folder") from error
         self._sizes = self._recover()
         self.texts: list[str] = []
         """Distinct wordings; the place is the id."""
@@ -234,10 +238,19 @@ def key_number(key: str) -> int:
     return int(key[:16], 16)
 
 
-def _refuse_file(folder: Path) -> None:
+def refuse_no_store(folder: Path, *, where: str) -> None:
+    """Raise OperatorError for a place that a store cannot be written to; makes nothing."""
+    _refuse_file(folder, where=where)
+    above = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what, remedy = "the store of required skills cannot be written", "choose a writable folder"
+        raise OperatorError(what, where=where, value=str(folder), remedy=remedy)
+
+
+def _refuse_file(folder: Path, *, where: str) -> None:
     if folder.is_file():
         remedy = f"give the folder {folder.with_suffix('')}: the file beside it is taken over"
-        raise OperatorError("a store of required skills is a folder, this is a file", where=str(folder), remedy=remedy)
+        raise OperatorError("a store of required skills is a folder, this is a file", where=where, remedy=remedy)
 
 
 def _take_lock(path: Path) -> IO[bytes]:

@@ -77,6 +77,9 @@ class ChatOptions(EndpointOptions):
     """The whole branch `teacher.chat`."""
 
     roles: dict[Role, RoleOptions] = Field(default_factory=dict)
+    """Of diagnose, tag, judge and propose what differs from the rest; `embed` is the endpoint of
+    `retrieve.embedding=endpoint`.
+    """
     patience: PatienceOptions = PatienceOptions()
     prices: dict[str, Price] = Field(default_factory=dict)
     """By model; money is unknown for a model without one."""
@@ -90,6 +93,14 @@ class ChatOptions(EndpointOptions):
     """What a request without a usable reply does: end the stage, or leave its error unscored or untagged."""
     store: str | None = None
     """SQLite file of replies shared by runs; None keeps them in the run folder."""
+
+    @model_validator(mode="after")
+    def _deciding_has_its_own_branch(self) -> ChatOptions:
+        if "decide" in self.roles:
+            raise ValueError("the deciding model is no role of the teacher; give decide.model and decide.base_url")
+        if "embed" in self.roles and self.roles["embed"].model is None:
+            raise ValueError("roles.embed needs the model of the embeddings; give roles.embed.model")
+        return self
 
     @model_validator(mode="after")
     def _money_needs_prices(self) -> ChatOptions:
@@ -124,3 +135,18 @@ ROLES: tuple[Role, ...] = ("diagnose", "tag", "judge", "propose")
 """Roles of the teacher's own requests."""
 Keys = Mapping[str, str]
 """Keys by the name of their environment variable."""
+
+
+def find_embedder(chat: ChatOptions | None, *, url: str | None, model: str | None) -> EndpointOptions:
+    """The endpoint of embeddings: what `url` (one that asks for no key) and `model` leave open is as the role `embed`
+    has it. Raises ValueError where neither says enough.
+    """
+    if url is not None and model is not None:
+        return EndpointOptions(base_url=url, model=model)
+    if chat is None or "embed" not in chat.roles:
+        remedy = "give retrieve.embedding_url and retrieve.embedding_model, or teacher.chat.roles.embed"
+        raise ValueError(f"the embedding endpoint has no address or model; {remedy}")
+    role = chat.endpoint("embed")
+    if url is not None:
+        return role.model_copy(update={"base_url": url, "key_env": None})
+    return role if model is None else role.model_copy(update={"model": model})

@@ -9,6 +9,7 @@ from pathlib import Path
 from tools.errors import OperatorError
 from tools.teacher.chat import ChatTeacher
 from tools.teacher.chat_options import ROLES, ChatOptions, EndpointOptions, Keys
+from tools.teacher.embedding import EmbeddingSender, EndpointEmbedding
 from tools.teacher.endpoint import Endpoint, Role
 from tools.teacher.openai_endpoint import OpenAIEndpoint
 from tools.teacher.paid import PaidEndpoint, Purse
@@ -40,6 +41,14 @@ class ChatStack(contextlib.ExitStack):
             paid = PaidEndpoint(sender, purse=self.purse, concurrency=patience.concurrency)
             self._stacks[name] = PatientEndpoint(paid, options=patience, skipped=self.options.skipped)
         return self._stacks[name]
+
+    def embedding(self, options: EndpointOptions) -> EndpointEmbedding:
+        """The embeddings of one address, paid from the same purse."""
+        patience = self.options.patience
+        sender = EmbeddingSender(options, key=find_key(options, self._keys), concurrency=patience.concurrency)
+        self.callback(sender.close)
+        paid = PaidEndpoint(sender, purse=self.purse, concurrency=patience.concurrency)
+        return EndpointEmbedding(PatientEndpoint(paid, options=patience), options=options)
 
     def teacher(self, *, families: Sequence[str] = ()) -> ChatTeacher:
         """The teacher; `families` as `ChatTeacher` has them."""

@@ -52,6 +52,8 @@ class ChatRequest(Record):
     """Digest of the prompt files that the messages were rendered from."""
     tools: tuple[dict[str, Any], ...] = ()
     """Tools that the model may call, in the OpenAI format."""
+    forced: bool = False
+    """The last message is the beginning of the reply, and the probability of its last token is what is asked for."""
     mode: ReplyMode = "schema"
     """How `reply_schema` is asked for; not part of the key."""
     repair: tuple[dict[str, Any], ...] = ()
@@ -60,7 +62,8 @@ class ChatRequest(Record):
     @property
     def key(self) -> str:
         """Equal requests have equal keys on every machine."""
-        return digest("chat", self.model_dump(mode="json", exclude={"mode", "repair"}), length=32)
+        unsaid = {"mode", "repair"} if self.forced else {"mode", "repair", "forced"}
+        return digest("chat", self.model_dump(mode="json", exclude=unsaid), length=32)
 
 
 class Usage(Record):
@@ -86,6 +89,8 @@ class ChatReply(Record):
     """The object that meets `reply_schema`."""
     top: tuple[tuple[TokenChoice, ...], ...] = ()
     """Per generated position the chosen token and then the others of its top list, when logprobs were asked for."""
+    forced: TokenChoice | None = None
+    """The last token of a forced beginning; None where the server does not tell."""
     tool_calls: tuple[dict[str, Any], ...] = ()
     """Calls of `tools` as name, args (parsed) and id."""
     broken_calls: tuple[dict[str, Any], ...] = ()

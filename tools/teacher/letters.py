@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from tools.teacher.endpoint import ChatReply, TokenChoice
 from tools.teacher.protocol import OptionReply
@@ -39,31 +40,70 @@ def _is_article(top: Sequence[Sequence[TokenChoice]], place: int) -> bool:
     return token in ("a", "A") and following.strip(_AROUND)[:1].islower()
 
 
-def read_options(reply: ChatReply, letters: Sequence[str]) -> OptionReply:
-    """Renormalised over the options, with the raw mass.
+class Weights(NamedTuple):
+    """What one position of a reply says about the letters."""
 
-    A letter that is missing from the top list can have at most the smallest probability that was returned, and at
-    most what all returned ones leave: it stands as 0 with that as its `high`, never as 0 alone. Without an answer
-    position the mass is 0, so that the prefix counts as unscored.
-    """
+    place: int
+    letters: dict[str, float]
+    """Probability of each letter that is in the top list, its surface forms summed."""
+    returned: list[float]
+    """Probabilities of the whole list."""
+
+
+def weigh_letters(reply: ChatReply, letters: Sequence[str]) -> Weights | None:
+    """The letters at the answer position; None where the reply has none."""
     place = find_answer_position(reply.top, letters)
-    even = tuple(1 / len(letters) for _ in letters)
     if place is None:
-        return OptionReply(probabilities=even, mass=0.0)
-    weights = dict.fromkeys(letters, 0.0)
+        return None
+    weights: dict[str, float] = {}
     returned = [math.exp(choice.logprob) for choice in reply.top[place]]
-    seen = set()
     for choice, weight in zip(reply.top[place], returned, strict=True):
         letter = letter_of(choice.token, letters)
         if letter is not None:
-            weights[letter] += weight
-            seen.add(letter)
-    mass = min(1.0, sum(weights.values()))
-    if mass <= 0:
+            weights[letter] = weights.get(letter, 0.0) + weight
+    return Weights(place, weights, returned)
+
+
+def missing_letters(reply: ChatReply, letters: Sequence[str]) -> list[str]:
+    """Letters that the top list at the answer position lacks; none where there is no such position."""
+    found = weigh_letters(reply, letters)
+    return [] if found is None else [letter for letter in letters if letter not in found.letters]
+
+
+def begin_with(reply: ChatReply, letters: Sequence[str], letter: str) -> str:
+    """The reply up to its answer, with `letter` in the place of the one that the model chose, in the same form.
+
+    Raises ValueError for a reply without an answer position.
+    """
+    place = find_answer_position(reply.top, letters)
+    if place is None:
+        raise ValueError("the reply has no answer position")
+    chosen = reply.top[place][0].token
+    bare = chosen.strip(_AROUND)
+    put = chosen.replace(bare, letter if bare.isupper() else letter.lower())
+    text = "".join(choices[0].token for choices in reply.top[:place]) + put
+    return text.replace("\u2581", " ").replace("\u0120", " ")
+
+
+def read_options(reply: ChatReply, letters: Sequence[str], *, forced: Mapping[str, float] | None = None) -> OptionReply:
+    """Renormalised over the options, with the raw mass.
+
+    A letter that is missing from the top list and not `forced` (read by itself, as a probability) can have at most
+    the smallest probability that was returned, and at most what all known ones leave: it stands as 0 with that as
+    its `high`, never as 0 alone. Without an answer position the mass is 0, so that the prefix counts as unscored.
+    """
+    even = tuple(1 / len(letters) for _ in letters)
+    found = weigh_letters(reply, letters)
+    if found is None:
         return OptionReply(probabilities=even, mass=0.0)
-    room = max(0.0, min(min(returned), 1 - sum(returned)))
-    missing = [letter for letter in letters if letter not in seen]
+    apart = {letter: p for letter, p in (forced or {}).items() if letter not in found.letters}
+    weights = {letter: found.letters.get(letter, apart.get(letter, 0.0)) for letter in letters}
     total = sum(weights.values())
+    if total <= 0:
+        return OptionReply(probabilities=even, mass=0.0)
+    mass = min(1.0, total)
+    room = max(0.0, min(min(found.returned), 1 - sum(found.returned) - sum(apart.values())))
+    missing = [letter for letter in letters if letter not in found.letters and letter not in apart]
     probabilities = tuple(weights[letter] / total for letter in letters)
     if not missing or room == 0:
         return OptionReply(probabilities=probabilities, mass=mass)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from tools.teacher.chat_options import EndpointOptions
 from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
 from tools.teacher.faults import classify_fault
-from tools.teacher.parse_reply import read_reply, wire_arguments
+from tools.teacher.parse_reply import read_forced, read_reply, wire_arguments
 from tools.teacher.patience import complete_each
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class OpenAIEndpoint:
         if self._limiter is not None:
             self._limiter.acquire()
         message = self._run(self._send(request))
-        return read_reply(message, request)
+        return read_forced(message) if request.forced else read_reply(message, request)
 
     def complete_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | EndpointFault]:
         """See `Endpoint`; every request is sent once."""
@@ -86,14 +86,23 @@ class OpenAIEndpoint:
             raise classify_fault(error, seconds=self.options.timeout_seconds) from None
 
     async def _send(self, request: ChatRequest) -> Any:
-        """The message as langchain gives it. What it raises over an odd body is of no type of its own."""
+        """The message as langchain gives it, or, since that drops what is said of the prompt, the client's record.
+
+        What langchain raises over an odd body is of no type of its own.
+        """
         import openai
         from langsmith import tracing_context
 
         try:
             with tracing_context(enabled=False):
                 async with asyncio.timeout(self.options.timeout_seconds):
-                    messages = [*request.messages, *request.repair]
+                    messages: list[Any] = [*request.messages, *request.repair]
+                    if request.forced:
+                        client = self._model.root_async_client.chat.completions
+                        told = await client.create(messages=messages, **wire_arguments(request))
+                        if not isinstance(told, openai.BaseModel):
+                            raise TypeError("the body is not an object")
+                        return told
                     return await self._model.ainvoke(messages, **wire_arguments(request))
         except (
             openai.OpenAIError,

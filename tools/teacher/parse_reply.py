@@ -23,6 +23,9 @@ def wire_arguments(request: ChatRequest) -> dict[str, Any]:
         "max_tokens": request.max_tokens,
         "temperature": request.temperature,
     }
+    if request.forced:
+        more = {"continue_final_message": True, "add_generation_prompt": False, "prompt_logprobs": 0}
+        return arguments | {"extra_body": more}
     if request.top_logprobs:
         arguments |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     if request.tools:
@@ -87,6 +90,20 @@ def read_reply(message: Any, request: ChatRequest) -> ChatReply:
         model=str(about.get("model_name") or ""),
         usage=usage,
     )
+
+
+def read_forced(completion: Any) -> ChatReply:
+    """The reply to a request with `forced`, from the OpenAI client's record; `forced` is None where the server does
+    not say the probabilities of its prompt's tokens (vLLM: one object per token, the first null, by token id).
+    """
+    rows, used = completion.model_dump().get("prompt_logprobs"), completion.usage
+    last = rows[-1] if isinstance(rows, list) and rows else None
+    token = next(iter(last.values()), None) if isinstance(last, Mapping) else None
+    forced = None
+    if isinstance(token, Mapping) and {"decoded_token", "logprob"} <= token.keys():
+        forced = TokenChoice(token=str(token["decoded_token"]), logprob=float(token["logprob"]))
+    usage = Usage(tokens_in=used.prompt_tokens, tokens_out=used.completion_tokens) if used else Usage()
+    return ChatReply(text="", forced=forced, model=completion.model or "", usage=usage)
 
 
 def read_usage(message: Any) -> Usage:

@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import Any, NamedTuple
 
-from tools.teacher.chat import closed
+from tools.teacher.chat_asking import closed
 from tools.teacher.chat_options import EndpointOptions
 from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, ReplyMode
 from tools.teacher.letters import find_answer_position
@@ -31,7 +31,7 @@ class Capability(NamedTuple):
 
 
 def probe_endpoint(endpoint: OpenAIEndpoint, *, options: EndpointOptions, top_logprobs: int) -> list[Capability]:
-    """At most eight requests. Raises EndpointFault for one that no request would survive (key, model, quota)."""
+    """At most nine requests. Raises EndpointFault for one that no request would survive (key, model, quota)."""
     text = _try(endpoint, _request(options, ASK_LETTER))
     found = [_say("text", text)]
     if not isinstance(text, EndpointFault):
@@ -45,6 +45,7 @@ def probe_endpoint(endpoint: OpenAIEndpoint, *, options: EndpointOptions, top_lo
         content = [{"type": "text", "text": ASK_PICTURE}, picture]
         shown = shape_request(_request(options, content, schema=COLOUR), mode=best)
         found.append(_say("images", _try(endpoint, shown)))
+        found.append(_probe_forced(endpoint, options))
     return [*found, _probe_length(endpoint)]
 
 
@@ -87,6 +88,17 @@ def _probe_logprobs(endpoint: OpenAIEndpoint, options: EndpointOptions, most: in
             where = "no letter where the answer stands" if place is None else f"a letter at position {place}"
             return Capability("logprobs", True, f"{max(len(p) for p in reply.top)} of {count} asked for; {where}")
     return _say("logprobs", reply)
+
+
+def _probe_forced(endpoint: OpenAIEndpoint, options: EndpointOptions) -> Capability:
+    """Whether a letter that is missing from the top list can be read exactly."""
+    asked = _request(options, ASK_LETTER)
+    messages = (*asked.messages, {"role": "assistant", "content": "The answer is B"})
+    reply = _try(endpoint, asked.model_copy(update={"messages": messages, "max_tokens": 1, "forced": True}))
+    if isinstance(reply, EndpointFault) or reply.forced is None:
+        told = str(reply) if isinstance(reply, EndpointFault) else "the server does not tell its prompt's tokens"
+        return Capability("forced letters", False, told)
+    return Capability("forced letters", True, f"the letter {reply.forced.token.strip()} at {reply.forced.logprob:.2f}")
 
 
 def _probe_length(endpoint: OpenAIEndpoint) -> Capability:

@@ -24,10 +24,12 @@ Operation = Literal[
     "check_step",
     "name_step",
     "write_rationale",
+    "same_skill",
+    "analyse_failure",
     "packed_prefixes",
 ]
 """`packed_prefixes` is no method: it says that `option_probabilities` reads the prefixes of one rationale, given in one
-call, in one pass. The three before it are the methods of `ReadsSteps`."""
+call, in one pass. Before it stand the methods of `ReadsSteps`, `ComparesSkills` and `ReadsFailures`."""
 
 
 class OptionRequest(Record):
@@ -130,6 +132,40 @@ class SkillReply(Record):
     skills: tuple[str, ...]
 
 
+class SameSkillRequest(Record):
+    """Are two wordings one and the same skill?"""
+
+    first: str
+    second: str
+
+
+class SameSkillReply(Record):
+    """None for a reply that could not be read."""
+
+    same: bool | None
+
+
+class FailureRequest(Record):
+    """What went wrong in this answer (P2)? The picture is shown where the teacher can see."""
+
+    problem: Problem
+    given: str
+    """The student's answer in words; empty when it gave none."""
+
+
+class FailureReply(Record):
+    """A failure as a reader sees it; all empty where the teacher had nothing to say."""
+
+    picture: str = ""
+    """What the picture shows."""
+    elements: tuple[str, ...] = ()
+    """What of it decides the question."""
+    reasoning: str = ""
+    """What the student probably thought."""
+    type: str = ""
+    """From an open list: causality, spatial relation, counting, attribute, reading, ..."""
+
+
 class JudgeRequest(Record):
     """Is question and answer right and answerable from the picture?"""
 
@@ -216,4 +252,22 @@ class ReadsSteps(Protocol):
 
     def write_rationale(self, requests: Sequence[RationaleRequest]) -> list[RationaleReply]:
         """P1 4.5, pseudo rationale."""
+        ...
+
+
+@runtime_checkable
+class ComparesSkills(Protocol):
+    """Optional operation of a teacher that can tell whether two wordings mean one skill."""
+
+    def same_skill(self, requests: Sequence[SameSkillRequest]) -> list[SameSkillReply]:
+        """Methods, section 3: the check behind a canonical skill."""
+        ...
+
+
+@runtime_checkable
+class ReadsFailures(Protocol):
+    """Optional operation of a teacher that can describe a failure."""
+
+    def analyse_failure(self, requests: Sequence[FailureRequest]) -> list[FailureReply]:
+        """P2: picture, deciding elements, hypothesised reasoning, type."""
         ...

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from types import MappingProxyType
 from pydantic import Field
 
 from tools.errors import OperatorError
-from tools.records import Record, seed_of
+from tools.records import Problem, Record, seed_of
 from tools.teacher.protocol import (
     JudgeReply,
     JudgeRequest,
@@ -38,11 +37,11 @@ from tools.teacher.protocol import (
     StepIndexReply,
     StepIndexRequest,
 )
+from tools.teacher.world_posterior import EMPTY, Sight, find_broken_rules, spread_answers
 from tools.teacher.world_steps import SURE, choose_first_wrong, claim_odds, first_difference, imagine_steps
 from tools.world.check import align_claims, read_problem
 from tools.world.programs import Program, read_question
 from tools.world.questions import families_needing
-from tools.world.scene import random_scene
 from tools.world.skills import SKILL_OF_WORDING, SKILLS, Claim
 
 
@@ -60,9 +59,6 @@ class WorldTeacherOptions(Record):
     knowledge: float = Field(0.0, ge=0)
     """Log-odds by which it leans to answers that it is given as known."""
     seed: int = 0
-
-
-_EMPTY = random_scene(random.Random(0))  # rules ignore the scene; perception is never evaluated on it
 
 
 class WorldTeacher:
@@ -88,6 +84,15 @@ class WorldTeacher:
         """`known`: answers in words by problem id, towards which it leans by `options.knowledge`. A language model
         half knows some answers; nothing in the world's words tells them, so that a simulation has to."""
         self.options, self._known = options or WorldTeacherOptions(), known
+        self._shown: Mapping[str, Problem] = MappingProxyType({})
+
+    def seeing(self, problems: Mapping[str, Problem]) -> WorldTeacher:
+        """The same teacher with the pictures of these problems (by id) before its eyes: an ablation of step location,
+        which withholds them (P1 3.3). It reads a perception right with its reliability.
+        """
+        twin = WorldTeacher(self.options, known=self._known)
+        twin._shown = problems
+        return twin
 
     def option_probabilities(self, requests: Sequence[OptionRequest]) -> list[OptionReply]:
         """See `Teacher`; exact over the results of the program, given the noise."""
@@ -173,7 +178,7 @@ class WorldTeacher:
                 program=program,
                 picture=request.picture,
                 trust=_share(self._mood(problem.id, options=problem.choices or ("", ""))[1]),
-                empty=_EMPTY,
+                empty=EMPTY,
                 rng=random.Random(seed_of("write", self.options.seed, problem.id)),
             )
             replies.append(RationaleReply(steps=steps))
@@ -187,6 +192,13 @@ class WorldTeacher:
         odds += rng.gauss(0, self.options.trust_noise)
         known = self._known.get(problem)
         return [x + self.options.knowledge * (o == known) for x, o in zip(lean, options, strict=True)], odds
+
+    def _look(self, problem: str) -> Sight | None:
+        """Its eyes on the picture of a problem that is shown to it."""
+        if problem not in self._shown:
+            return None
+        scene = read_problem(self._shown[problem]).scene
+        return Sight(scene, self.options.reliability, seed_of("sight", self.options.seed, problem))
 
     def _judge_claims(
         self, request: StepCheckRequest | StepIndexRequest
@@ -223,7 +235,7 @@ class WorldTeacher:
             shake = random.Random(seed_of("prefix", self.options.seed, request.problem, len(request.steps)))
             lean = [x + shake.gauss(0, self.options.step_noise) for x in lean]
         stated = {i: claim for i, (_, claim) in align_claims(request.steps, program).items()}
-        answers = spread_answers(program, stated, trust=_share(odds))
+        answers = spread_answers(program, stated, trust=_share(odds), sight=self._look(request.problem))
         floor = 1e-3
         rest = 1 - sum(request.prior)
         silent = sum(p == 0 for p in request.prior) or 1
@@ -239,20 +251,6 @@ def _share(odds: float) -> float:
     return 1 / (1 + math.exp(-odds))
 
 
-def find_broken_rules(program: Program, stated: dict[int, tuple[int, Claim]]) -> list[tuple[int, int]]:
-    """(step, call) of every stated rule that is false about its stated inputs, in step order; needs no picture.
-
-    A rule whose stated inputs have no result at all (a line read so that it is no progression) is not to blame.
-    """
-    results = [stated[i][1].result if i in stated else "?" for i in range(len(program.calls))]
-    broken = []
-    for index, (place, claim) in stated.items():
-        skill, inputs = SKILLS[claim.skill], program.inputs(index, results)
-        if not skill.perception and not any("?" in i for i in inputs):
-            broken += [(place, index)] if skill.evaluate(_EMPTY, inputs) not in (None, claim.result) else []
-    return sorted(broken)
-
-
 def _program_of(question: str, where: str) -> Program:
     asked = read_question(question)
     if asked is None:
@@ -263,54 +261,3 @@ def _program_of(question: str, where: str) -> Program:
             remedy="set teacher.kind to annotations or to a language model",
         )
     return asked[1]
-
-
-def spread_answers(program: Program, stated: dict[int, Claim], *, trust: float) -> dict[str, float]:
-    """Distribution over answers given the claims read so far.
-
-    Calls are followed in order as a distribution over the results that later calls or the answer still need; an
-    unstated perception stays symbolic (`?`) unless it is the answer's, since every result is alike to the reader.
-    """
-    states: dict[tuple[str, ...], float] = {(): 1.0}
-    for index in range(len(program.calls)):
-        following: dict[tuple[str, ...], float] = defaultdict(float)
-        for results, weight in states.items():
-            for value, share in _spread_call(program, index, list(results), stated.get(index), trust).items():
-                following[(*results, value)] += weight * share
-        states = following
-    answers: dict[str, float] = defaultdict(float)
-    for results, weight in states.items():
-        answers[program.read_answer(list(results))] += weight
-    unknown = {a: w for a, w in answers.items() if "?" in a}
-    return _resolve_unknown(program, answers, unknown) if unknown else dict(answers)
-
-
-def _resolve_unknown(program: Program, answers: dict[str, float], unknown: dict[str, float]) -> dict[str, float]:
-    """Share the weight of symbolic answers equally over the results that the answering calls can have."""
-    domains = [SKILLS[program.calls[i].skill].domain for i in program.answer]
-    resolved: dict[str, float] = defaultdict(float, {a: w for a, w in answers.items() if "?" not in a})
-    for answer, weight in unknown.items():
-        parts = answer.split(" and ")
-        texts = [""]
-        for part, domain in zip(parts, domains, strict=True):
-            values = domain if part == "?" else (part,)
-            texts = [f"{text} and {v}".removeprefix(" and ") for text in texts for v in values]
-        for text in texts:
-            resolved[text] += weight / len(texts)
-    return dict(resolved)
-
-
-def _spread_call(
-    program: Program, index: int, results: list[str], claim: Claim | None, trust: float
-) -> dict[str, float]:
-    """Distribution of one call's result given the results before it."""
-    skill = SKILLS[program.calls[index].skill]
-    inputs = program.inputs(index, results)
-    known = not skill.perception and not any("?" in i for i in inputs)
-    computed = skill.evaluate(_EMPTY, inputs) if known else None
-    own = computed if computed is not None else "?"
-    if claim is None:
-        return {own: 1.0}
-    spread = {claim.result: trust}
-    spread[own] = spread.get(own, 0.0) + (1 - trust)
-    return spread

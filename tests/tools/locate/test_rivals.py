@@ -3,9 +3,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from benchmarks.counting import CountingTeacher
+from benchmarks.fault_diagnosis import make_errors
 from tools.errors import OperatorError
 from tools.locate.answer_switch import SwitchOptions
-from tools.locate.rivals import METHODS, location_method
+from tools.locate.rivals import METHODS, NEEDS, location_method, most_requests
 from tools.records import Attempt, Mistake, Problem
 from tools.teacher.protocol import (
     Operation,
@@ -18,6 +20,7 @@ from tools.teacher.protocol import (
     StepIndexReply,
     StepIndexRequest,
 )
+from tools.teacher.world import WorldTeacher
 
 ALL: tuple[Operation, ...] = ("option_probabilities", "check_step", "name_step", "write_rationale")
 
@@ -164,3 +167,24 @@ def test_a_teacher_that_cannot_talk_about_steps_is_refused(name: str) -> None:
 def test_an_unknown_method_is_answered_with_those_there_are() -> None:
     with pytest.raises(OperatorError, match=r"guess.*answer_switch, per_step, pseudo_rationale, random_step"):
         location_method("guess")
+
+
+class Without(CountingTeacher):
+    """The world's teacher, counted, that lacks some operations."""
+
+    def __init__(self, *lacking):
+        super().__init__(WorldTeacher())
+        self.operations = self.operations - set(lacking)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_a_method_asks_for_what_it_says_and_no_more_often(name):
+    attempts, problems = make_errors(4, seed=2)
+    given = {"problems": problems, "iteration": 1, "options": SwitchOptions(scan="full")}
+    every = {"option_probabilities", "check_step", "name_step", "write_rationale"}
+    teacher = Without(*(every - NEEDS[name]))
+    assert len(METHODS[name](attempts, teacher=teacher, **given)) == 4
+    assert teacher.calls == sum(most_requests(name, steps=len(a.steps)) for a in attempts)
+    for operation in sorted(NEEDS[name]):
+        with pytest.raises(OperatorError, match=f"this teacher has no {operation}"):
+            METHODS[name](attempts, teacher=Without(operation), **given)

@@ -16,13 +16,12 @@ import pytest
 from tools.errors import OperatorError
 from tools.retrieve.index_files import (
     Manifest,
-    Source,
     add_samples,
     build_index,
-    describe_source,
     open_index,
     read_manifest,
 )
+from tools.retrieve.index_source import Source, describe_source
 from tools.retrieve.lexical import SkillIndex
 from tools.retrieve.segment import Sample
 from tools.retrieve.sources import SampleFile
@@ -147,7 +146,8 @@ def test_what_is_no_index_is_one_line(tmp_path: Path) -> None:
 BUILDER = """
 import sys
 from pathlib import Path
-from tools.retrieve.index_files import Source, build_index
+from tools.retrieve.index_files import build_index
+from tools.retrieve.index_source import Source
 def samples():
     print("reading", flush=True)
     for i in range(60_000):

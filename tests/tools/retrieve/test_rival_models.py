@@ -15,10 +15,10 @@ import torch
 from tests.tiny_student import build_problems, build_tokenizer, shared_folder, source
 from tools.errors import OperatorError
 from tools.records import Problem
+from tools.retrieve.encoder import FolderEncoder
+from tools.retrieve.model_files import name_model, plan_batches
 from tools.retrieve.rivals import METHODS, Means, Request
-from tools.retrieve.rivals.encoder import FolderEncoder
 from tools.retrieve.rivals.gradients import StudentGradients
-from tools.retrieve.rivals.model_files import name_model, plan_batches
 from tools.retrieve.rivals.perplexity import FolderPerplexity
 from tools.retrieve.rivals.request import Exchange
 
@@ -180,7 +180,7 @@ def test_a_vision_language_model_and_its_chat_template_serve_without_pictures() 
 
 @pytest.mark.parametrize("kind", [FolderEncoder, FolderPerplexity])
 def test_what_is_no_model_is_said_in_one_line(kind: Any, tmp_path: Path, encoder_folder: Path) -> None:
-    with pytest.raises(OperatorError, match=r"rivals\.\w+: no model here: config\.json is missing"):
+    with pytest.raises(OperatorError, match=r"(embedding|rivals\.\w+): no model here: config\.json is missing"):
         kind(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(OperatorError, match="cannot load the") as raised:

@@ -14,11 +14,14 @@ from tools.teacher.chat_options import ChatOptions, PatienceOptions, RoleOptions
 from tools.teacher.chat_stack import ChatStack
 from tools.teacher.probe import draw_red_square, probe_endpoint
 from tools.teacher.protocol import (
+    FailureReply,
+    FailureRequest,
     JudgeRequest,
     MissingSkillRequest,
     OptionRequest,
     ProposeRequest,
     RequiredSkillsRequest,
+    SameSkillRequest,
     StagedTeacher,
     Teacher,
 )
@@ -110,6 +113,25 @@ def test_skills_judgements_and_proposals(tmp_path):
         assert [p.program["family"] for p in proposed.proposals] == ["mix", "count", "mix"]
         assert len({p.program["seed"] for p in proposed.proposals}) == 3
         assert "propose" not in stack.teacher().operations
+
+
+def test_skills_are_compared_and_failures_analysed(tmp_path):
+    analysis = {"picture": "Two magnets.", "elements": ["poles"], "reasoning": "It guessed.", "type": "attribute"}
+
+    def answer(body):
+        said = json.dumps({"same": True} if "\nSecond\n" in body["messages"][1]["content"] else analysis)
+        return Answer(said if len(server.seen) < 3 else "no idea")
+
+    server = ChatServer(answer)
+    with server, open_stack(server, tmp_path, unanswered="skip") as stack:
+        teacher = stack.teacher()
+        pair = SameSkillRequest(first="count dots", second="tally dots")
+        failure = FailureRequest(problem=PROBLEM, given="the left")
+        assert teacher.same_skill([pair])[0].same is True
+        assert teacher.analyse_failure([failure])[0] == FailureReply(**analysis)
+        assert "Student's answer\n| the left\n" in server.seen[-1].body["messages"][1]["content"]
+        assert teacher.same_skill([pair.model_copy(update={"first": "add"})])[0].same is None
+        assert teacher.analyse_failure([failure.model_copy(update={"given": ""})])[0] == FailureReply()
 
 
 def test_pictures_are_shown_where_skills_are_asked_for(tmp_path):
@@ -207,7 +229,7 @@ def test_roles_may_have_models_and_keys_of_their_own(tmp_path):
 
 def test_the_probe_says_what_an_endpoint_can_do(tmp_path):
     def answer(body):
-        if body.get("logprobs"):
+        if body.get("logprobs") or "prompt_logprobs" in body:
             return say_letter([0.9, 0.1])
         wanted = "response_format" in body or "tools" in body or "colour" in json.dumps(body)
         return Answer('{"colour": "red"}' if wanted else "The answer is A")
@@ -224,4 +246,5 @@ def test_the_probe_says_what_an_endpoint_can_do(tmp_path):
         endpoint.close()
     assert [name for name, c in found.items() if not c.able] == ["images"]
     assert found["logprobs"].found.startswith("2 of 20 asked for; a letter at position 3")
+    assert found["forced letters"].found == "the letter B at -2.30"
     assert found["context length"].found == "4096 tokens"

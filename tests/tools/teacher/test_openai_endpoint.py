@@ -9,7 +9,7 @@ import pytest
 
 from tests.chat_server import FAULTS, Answer, ChatServer, say_letter
 from tests.tools.teacher.chat_fakes import make_request
-from tools.teacher.chat import closed
+from tools.teacher.chat_asking import closed
 from tools.teacher.chat_options import EndpointOptions
 from tools.teacher.endpoint import EndpointFault
 from tools.teacher.faults import read_retry_after

@@ -14,7 +14,8 @@ from tools.teacher.protocol import (
     RequiredSkillsRequest,
     Teacher,
 )
-from tools.teacher.world import WorldTeacher, WorldTeacherOptions, find_broken_rules
+from tools.teacher.world import WorldTeacher, WorldTeacherOptions
+from tools.teacher.world_posterior import EMPTY, Sight, find_broken_rules, weigh_sight
 from tools.world.check import align_claims
 from tools.world.generate import make_problem
 from tools.world.programs import FAMILIES, read_question
@@ -133,3 +134,27 @@ def test_a_foreign_question_is_one_line():
     request = OptionRequest(problem="p", question="Why?", options=("a", "b"), prior=(), steps=())
     with pytest.raises(OperatorError, match="cannot read this question"):
         WorldTeacher().option_probabilities([request])
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_picture_that_is_shown_is_read_and_weighed_against_the_steps(family):
+    question, problem = make(family)
+    blind = WorldTeacher(WorldTeacherOptions(start_noise=0, trust_noise=0, reliability=0.999))
+    sees = blind.seeing({problem.id: problem})
+    gold = problem.letters.index(problem.target)
+    assert ask(sees, problem, [], prior=0.5)[gold] > ask(blind, problem, [], prior=0.5)[gold], "the picture tells"
+    last = len(question.program.calls) - 1
+    wrong = question.program.run(question.scene, {last: next(o for o in problem.choices if o != question.answer)})
+    if wrong is not None:
+        steps = question.program.explain(wrong)
+        assert ask(sees, problem, steps)[gold] >= ask(blind, problem, steps)[gold]
+    other = make(family, seed=1)[1].model_copy(update={"id": "other"})
+    assert ask(sees, other, []) == ask(blind, other, []), "a picture that is not shown changes nothing"
+
+
+def test_two_witnesses_are_weighed_by_their_trust():
+    sight = Sight(EMPTY, 0.9, 0)
+    assert weigh_sight(sight, "red", None, trust=0.7) == pytest.approx({"red": 0.9, "?": 0.1})
+    assert weigh_sight(sight, "red", "red", trust=0.7) == {"red": 1.0}
+    assert weigh_sight(sight, "red", "blue", trust=0.9) == pytest.approx({"blue": 0.5, "red": 0.5})
+    assert weigh_sight(sight, "red", "blue", trust=0.5)["red"] == pytest.approx(0.9)

@@ -8,6 +8,7 @@ pictures look the same (`pictures`). The pool goes through in blocks, so that it
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -19,7 +20,15 @@ from tools.data.firewall.rules import NearWords, Rule, SameLook, SharedKeys
 from tools.errors import OperatorError
 from tools.records import Problem, Split
 
-__all__ = ["FirewallOptions", "FirewallResult", "Overlap", "check_firewall", "find_overlaps", "question_key"]
+__all__ = [
+    "Firewall",
+    "FirewallOptions",
+    "FirewallResult",
+    "Overlap",
+    "check_firewall",
+    "find_overlaps",
+    "question_key",
+]
 
 BLOCK = 1000
 """Pool samples that are looked at together."""
@@ -66,16 +75,32 @@ def find_overlaps(
     """At most one overlap per pool sample, in pool order. Raises OperatorError for a picture that cannot be read
     (only where looks are compared).
     """
-    protected = [(Owner(p.id, split), p) for split in sorted(against) for p in against[split]]
-    rules: list[Rule] = [SharedKeys(protected, options=options)]
-    if options.near is not None:
-        rules.append(NearWords(protected, options=options, threshold=options.near))
-    if options.perceptual:
-        rules.append(SameLook(protected, options=options))
-    rest = iter(pool)
-    while block := list(islice(rest, BLOCK)):
-        found: dict[int, Overlap] = {}
-        for rule in rules:
-            left = [(row, problem) for row, problem in enumerate(block) if row not in found]
-            found.update(rule.find(left))
-        yield from (found[row] for row in sorted(found))
+    return Firewall(against, options=options).find(pool)
+
+
+class Firewall:
+    """The rules over one protected side, ready to be asked: a pool in blocks, made samples one at a time.
+
+    May be asked from several threads. What is slow is done once: protected pictures are read when the first sample
+    comes whose looks have to be compared.
+    """
+
+    def __init__(self, against: Mapping[Split, Sequence[Problem]], *, options: FirewallOptions = DEFAULT) -> None:
+        protected = [(Owner(p.id, split), p) for split in sorted(against) for p in against[split]]
+        self._rules: list[Rule] = [SharedKeys(protected, options=options)]
+        if options.near is not None:
+            self._rules.append(NearWords(protected, options=options, threshold=options.near))
+        if options.perceptual:
+            self._rules.append(SameLook(protected, options=options))
+        self._lock = threading.Lock()
+
+    def find(self, samples: Iterable[Problem]) -> Iterator[Overlap]:
+        """At most one overlap per sample, in order. Raises OperatorError for a picture that cannot be read."""
+        rest = iter(samples)
+        while block := list(islice(rest, BLOCK)):
+            found: dict[int, Overlap] = {}
+            with self._lock:
+                for rule in self._rules:
+                    left = [(row, problem) for row, problem in enumerate(block) if row not in found]
+                    found.update(rule.find(left))
+            yield from (found[row] for row in sorted(found))

@@ -19,13 +19,28 @@ def detect_format(path: Path) -> str:
     if path.is_dir() or not path.exists():
         what = "no such file" if not path.exists() else "a folder: its format has to be said"
         raise OperatorError(what, where=str(path), remedy="name a file, or give --format (docs/data.md lists them)")
-    row = next((raw.row for raw in read_rows(path, SourceOptions(), None) if raw.row), None)
+    row = _first_row(path)
     found = _by_columns(row, name=path.name.removesuffix(".gz")) if row else None
     if found is None:
         columns = ", ".join(map(str, list(row)[:12])) if row else "none"
-        remedy = "give --format (docs/data.md lists them)"
+        remedy = "name its columns with --field, or give --format (docs/data.md lists them)"
         raise OperatorError("the format is not clear from the first row", where=str(path), value=columns, remedy=remedy)
     return found
+
+
+def _first_row(path: Path) -> dict[str, Any] | None:
+    """The first row that can be read; raises OperatorError for a file that is broken before there is one."""
+    broken = None
+    for raw in read_rows(path, SourceOptions(), None):
+        if raw.row:
+            return raw.row
+        if raw.error is not None:
+            broken = broken or raw.error.located(path, raw.number)
+            if raw.fatal:
+                break
+        else:
+            return {}
+    raise broken or OperatorError("the file holds no questions", where=str(path), remedy="check the path")
 
 
 def _by_columns(row: dict[str, Any], *, name: str) -> str | None:

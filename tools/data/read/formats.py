@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
+from tools.data.read.hub import read_dataset
 from tools.data.read.layout import Format
 from tools.data.read.mapped import parse_dataset, parse_mapped
 from tools.data.read.questions import (
@@ -15,7 +16,7 @@ from tools.data.read.questions import (
     parse_scienceqa_json,
     parse_support,
 )
-from tools.data.read.tables import read_dataset, read_rows
+from tools.data.read.tables import read_rows
 from tools.records import Split
 
 FormatName = Literal[
@@ -45,16 +46,21 @@ SCIENCEQA: dict[Split, str] = {
     "gate": "val.jsonl",
     "test": "test.jsonl",
 }
+MAP, PART = ("fields", "first_index"), ("part",)
 FORMATS: dict[str, Format] = {
     "errata": Format(parse_errata, _each_split("{split}.jsonl"), 0, "any", 0.0, read_rows),
     "scienceqa": Format(parse_scienceqa, SCIENCEQA, 0, "required", SHARE, read_rows),
-    "scienceqa_json": Format(parse_scienceqa_json, _each_split("problems.json"), 0, "any", SHARE, read_rows),
+    "scienceqa_json": Format(
+        parse_scienceqa_json, _each_split("problems.json"), 0, "any", SHARE, read_rows, options=PART
+    ),
     "support_corpus": Format(parse_support, _each_split("support_corpus.jsonl.gz"), 1, "any", SHARE, read_rows),
     "llava": Format(parse_llava, _each_split("{split}.json"), 0, "any", SHARE, read_rows),
     "sharegpt": Format(parse_sharegpt, _each_split("{split}.json"), 0, "any", SHARE, read_rows),
     "messages": Format(parse_messages, _each_split("{split}.jsonl"), 0, "any", SHARE, read_rows),
-    "mmbench": Format(parse_mmbench, _each_split("{split}.tsv"), 0, "any", SHARE, read_rows),
-    "table": Format(parse_mapped, _each_split("{split}.jsonl"), 0, "any", SHARE, read_rows),
-    "huggingface": Format(parse_dataset, {}, 0, "any", SHARE, read_dataset, keeps_folders=True),
+    "mmbench": Format(parse_mmbench, _each_split("{split}.tsv"), 0, "any", SHARE, read_rows, options=PART),
+    "table": Format(parse_mapped, _each_split("{split}.jsonl"), 0, "any", SHARE, read_rows, options=MAP),
+    "huggingface": Format(
+        parse_dataset, {}, 0, "any", SHARE, read_dataset, keeps_folders=True, options=(*MAP, *PART, "subset")
+    ),
     "lessons": Format(parse_lesson, _each_split("lessons.jsonl"), None, "any", 0.0, read_rows),
 }

@@ -83,3 +83,5 @@ class Format(NamedTuple):
     rows: Callable[[Path, SourceOptions, Split | None], Iterator[RawRow]]
     keeps_folders: bool = False
     """A folder is the dataset itself, not a place where a file lies."""
+    options: tuple[str, ...] = ()
+    """Which of the source's options it reads beside `image_root`."""

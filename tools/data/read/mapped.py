@@ -14,7 +14,6 @@ from tools.data.check import MARK, RowError, check_choices, resolve_target
 from tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
 from tools.data.read.layout import Fields, RowContext
 from tools.data.read.questions import LETTERS, with_context
-from tools.errors import OperatorError
 
 USUAL: dict[str, tuple[str, ...]] = {
     "id": ("id", "question_id", "uid", "index", "qid"),
@@ -42,11 +41,7 @@ def parse_dataset(row: dict[str, Any], context: RowContext) -> list[Fields]:
 
 
 def parse_mapped(row: dict[str, Any], context: RowContext) -> list[Fields]:
-    """A row by the field map; raises OperatorError for a map that names no field of a problem."""
-    unknown = [name for name in context.options.fields if name not in USUAL]
-    if unknown:
-        remedy = f"use {', '.join(USUAL)}"
-        raise OperatorError("no field of a problem", where="fields", value=unknown[0], remedy=remedy)
+    """A row by the field map."""
     found = {name: _look_up(row, name, context.options.fields) for name in USUAL if name != "metadata"}
     choices = _read_choices(found["choices"])
     target = _read_target(found["target"], choices, first=context.options.first_index)

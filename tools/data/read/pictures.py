@@ -30,7 +30,9 @@ class PictureStore:
         self._hashes: dict[str, str] = {}
 
     def take(self, given: Any) -> ImageRef:
-        """A picture as a record; raises RowError that says what is wrong with it."""
+        """A picture as a record, an empty one where none is looked at; raises RowError that says what is wrong."""
+        if self.verify == "ignore":
+            return ImageRef(path="", sha256="")
         sha256 = ""
         if isinstance(given, dict):
             sha256 = given.get("sha256") or ""

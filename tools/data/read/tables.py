@@ -1,10 +1,10 @@
-"""Rows of tables: CSV and TSV with quotes, Parquet, and datasets of the `datasets` library."""
+"""Rows of tables: CSV and TSV with quotes, and Parquet."""
 
 from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +23,22 @@ def read_rows(file: Path, options: SourceOptions, split: Split | None) -> Iterat
     follow.
     """
     del options, split
-    name = file.name.removesuffix(".gz").lower()
-    ending = name[name.rfind(".") :] if "." in name else ""
+    ending = _ending(file)
     if ending in DELIMITERS:
         return read_delimited(file, delimiter=DELIMITERS[ending])
     if ending == ".parquet":
         return read_parquet(file)
     return read_document(file) if ending == ".json" else read_lines(file)
+
+
+def is_table(file: Path) -> bool:
+    """Whether the ending says that the rows are no lines of JSON."""
+    return _ending(file) in (*DELIMITERS, ".parquet", ".json")
+
+
+def _ending(file: Path) -> str:
+    name = file.name.removesuffix(".gz").lower()
+    return name[name.rfind(".") :] if "." in name else ""
 
 
 class _Table(NamedTuple):
@@ -141,54 +150,3 @@ def _rows_of_batch(batch: Any, before: int) -> Iterator[RawRow]:
             yield RawRow(before + i + 1, None, fault)
         else:
             yield RawRow(before + i + 1, row)
-
-
-def read_dataset(path: Path, options: SourceOptions, split: Split | None) -> Iterator[RawRow]:
-    """Rows of a dataset by its name on the hub, or of a local folder (saved, or files of data)."""
-    dataset = open_dataset(path, options=options, split=split)
-    for number, row in enumerate(dataset, start=1):
-        yield RawRow(number, dict(row))
-
-
-PARTS: dict[Split | None, tuple[str, ...]] = {
-    "pool": ("train",),
-    "diagnosis": ("validation", "val", "dev"),
-    "gate": ("validation", "val", "dev"),
-    "test": ("test",),
-    None: ("train",),
-}
-
-
-def open_dataset(path: Path, *, options: SourceOptions, split: Split | None) -> Any:
-    """A `datasets.Dataset` whose pictures are not decoded; raises OperatorError."""
-    try:
-        import datasets
-    except ImportError:
-        raise OperatorError("this format needs datasets", where=str(path), remedy=INSTALL) from None
-    where = str(path)
-    try:
-        if any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
-            found = datasets.load_from_disk(where)
-        else:
-            found = datasets.load_dataset(where, options.subset)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        what = f"the dataset cannot be opened ({' '.join(str(error).split())[:200]})"
-        remedy = "name a folder, or a dataset of the hub that this machine can reach"
-        raise OperatorError(what, where=where, remedy=remedy) from error
-    if isinstance(found, dict):
-        found = found[_choose_part(list(found), options=options, split=split, where=where)]
-    for name, feature in found.features.items():
-        if isinstance(feature, datasets.Image):
-            found = found.cast_column(name, datasets.Image(decode=False))
-        elif isinstance(getattr(feature, "feature", None), datasets.Image):
-            found = found.cast_column(name, datasets.List(datasets.Image(decode=False)))
-    return found
-
-
-def _choose_part(parts: Sequence[str], *, options: SourceOptions, split: Split | None, where: str) -> str:
-    wanted = (options.part,) if options.part else PARTS[split]
-    found = next((name for name in wanted if name in parts), parts[0] if len(parts) == 1 else None)
-    if found is None or (options.part and found != options.part):
-        what = f"no part {' or '.join(wanted)}"
-        raise OperatorError(what, where=where, remedy=f"set part to one of {', '.join(parts)}")
-    return found

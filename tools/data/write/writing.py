@@ -15,6 +15,8 @@ from tools.records import ImageRef, Problem
 
 PICTURES = "images"
 DATASET_INFO = "dataset_info.json"
+ENDINGS: dict[WriteFormat, str] = {"llava": ".json", "sharegpt": ".json", "messages": ".jsonl", "errata": ".jsonl"}
+"""A list of rows, or one row per line."""
 
 
 class WriteResult(NamedTuple):
@@ -38,6 +40,9 @@ def write_problems(problems: Sequence[Problem], *, file: Path, format: WriteForm
     if format not in WRITERS:
         remedy = f"use one of {', '.join(WRITERS)}"
         raise OperatorError("no such format to write", where=str(file), value=format, remedy=remedy)
+    if file.suffix != ENDINGS[format]:
+        remedy = f"name it {file.with_suffix(ENDINGS[format])}: what is in a file is told by its ending"
+        raise OperatorError(f"the format {format} is written to a {ENDINGS[format]}", where=str(file), remedy=remedy)
     shelf = _Shelf(file.absolute().parent.resolve())
     try:
         shelf.folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +84,7 @@ class _Shelf:
 
 def _lines(rows: Iterator[dict[str, Any]], *, format: WriteFormat) -> Iterator[str]:
     """The text of the file, piece by piece."""
-    listed = format in ("llava", "sharegpt")
+    listed = ENDINGS[format] == ".json"
     between = "[\n" if listed else ""
     for row in rows:
         yield between + json.dumps(row, ensure_ascii=False)

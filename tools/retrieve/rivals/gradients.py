@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tools.records import Problem, seed_of
-from tools.retrieve.rivals.model_files import plan_batches
+from tools.retrieve.model_files import plan_batches
 
 if TYPE_CHECKING:
     import numpy as np

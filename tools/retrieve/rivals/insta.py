@@ -27,7 +27,7 @@ def insta_samples(request: Request, *, means: Means) -> Selection:
     """
     import numpy as np
 
-    remedy = "set rivals.embedder to the folder of a sentence encoder, or to hashing"
+    remedy = "set retrieve.embedding, or rivals.embedder to the folder of a sentence encoder or to hashing"
     embed = require(means.embed, method="insta", what="a sentence encoder", remedy=remedy)
     texts = list(dict.fromkeys(question_text(p) for p in require_validation(request, method="insta")))
     wanted = embed(texts)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tools.errors import OperatorError
-from tools.retrieve.rivals.model_files import check_model, longest_input, name_model, open_model, plan_batches
+from tools.retrieve.model_files import check_model, longest_input, name_model, open_model, plan_batches
 from tools.retrieve.rivals.request import Exchange, Perplexity
 
 if TYPE_CHECKING:
-    from tools.retrieve.rivals.model_files import Opened
+    from tools.retrieve.model_files import Opened
 
 MAX_TOKENS = 1024
 BATCH_TOKENS = 2048

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from tools.errors import OperatorError
 from tools.records import Candidate, MissingSkill, Problem, Route
+from tools.retrieve.embeddings import Embedding
 from tools.retrieve.lexical import SearchIndex
 from tools.retrieve.select import make_undiagnosed
 
@@ -35,19 +36,6 @@ class Request(NamedTuple):
     iteration: int = 1
     fill: bool = False
     """Whether a search that finds too few is filled up at random, marked `fill`."""
-
-
-class Embed(Protocol):
-    """Texts to unit vectors, float32[texts, size], the same for the same on every machine."""
-
-    @property
-    def name(self) -> str:
-        """Differs for models that differ."""
-        ...
-
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors, in the order of the texts."""
-        ...
 
 
 class Exchange(NamedTuple):
@@ -96,7 +84,7 @@ class Means(NamedTuple):
     bm25: SearchIndex | None = None
     dense: SearchIndex | None = None
     hybrid: SearchIndex | None = None
-    embed: Embed | None = None
+    embed: Embedding | None = None
     perplexity: MeasurePerplexity | None = None
     gradients: MeasureGradients | None = None
     store: Path | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tools.errors import OperatorError
-from tools.retrieve.rivals.model_files import check_model, longest_input, name_model, open_model, plan_batches
+from tools.retrieve.model_files import check_model, longest_input, name_model, open_model, plan_batches
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,11 +25,13 @@ KNOWN = ("Transformer", "Pooling", "Normalize")
 
 
 class FolderEncoder:
-    """Satisfies `Embed`. The model is loaded with the first text."""
+    """Satisfies `Embedding`. The model is loaded with the first text."""
 
-    def __init__(self, folder: Path, *, device: str = "auto") -> None:
-        """Reads the folder's own description. Raises OperatorError for what cannot be used."""
-        check_model(folder, where="rivals.embedder")
+    def __init__(self, folder: Path, *, device: str = "auto", where: str = "embedding") -> None:
+        """Reads the folder's own description; `where` is the setting that names it. Raises OperatorError for what
+        cannot be used.
+        """
+        check_model(folder, where=where)
         self._folder, self._device = folder, device
         self._opened: Any = None
         self.name = name_model(folder)
