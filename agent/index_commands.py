@@ -46,6 +46,10 @@ def add_index(parser: argparse.ArgumentParser) -> None:
         if name in ("build", "add"):
             sub.add_argument("source", type=Path, metavar="FILE", help="rows with an id and skills, or questions")
             sub.add_argument("--max-bad-share", type=share, default=0.02, metavar="X", help="default: 0.02")
+            known = "id" if name == "build" else "as in the index"
+            sub.add_argument("--id", metavar="FIELD", help=f"column of the sample's id (default: {known})")
+            known = "skills" if name == "build" else "as in the index"
+            sub.add_argument("--skills", metavar="FIELD", help=f"column of its skills (default: {known})")
             add_reading_options(sub)
             sub.description = f"{sub.description} {ROWS} {KNOWN}"
         if name == "build":
@@ -55,8 +59,6 @@ def add_index(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_build(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--id", default="id", metavar="FIELD", help="field of the sample's id (default: id)")
-    sub.add_argument("--skills", default="skills", metavar="FIELD", help="field of its skills (default: skills)")
     sub.add_argument("--keep", action="append", default=[], metavar="FIELD", help="metadata to filter by; repeatable")
     sub.add_argument("--embedding", choices=EMBEDDINGS, default="none", help="for dense search (default: none)")
     sub.add_argument("--model", metavar="NAME", help="folder of the encoder, or the endpoint's model")
@@ -98,13 +100,14 @@ def _build(arguments: argparse.Namespace) -> Told:
     choice = {name: getattr(arguments, name) for name in ("embedding", "model", "url", "key_env", "chroma")}
     dense = choice["embedding"] != "none"
     _check_choice(choice)
-    file, source = open_samples(arguments, names=(arguments.id, arguments.skills), fields=arguments.keep)
+    names = (arguments.id or "id", arguments.skills or "skills")
+    file, source = open_samples(arguments, names=names, fields=arguments.keep)
     made = build_index(
         folder / "lexical",
         file.read(),
         source=source,
         fields=arguments.keep,
-        names=(arguments.id, arguments.skills),
+        names=names,
     )
     (folder / CHOICE).write_text(json.dumps(choice) + "\n", encoding="utf-8")
     if dense:
@@ -121,7 +124,8 @@ def _add(arguments: argparse.Namespace) -> Told:
     dense = choice["embedding"] != "none"
     if dense:
         _check_choice(choice)
-    file, source = open_samples(arguments, names=(before.id_field, before.skills_field), fields=before.fields)
+    names = (arguments.id or before.id_field, arguments.skills or before.skills_field)
+    file, source = open_samples(arguments, names=names, fields=before.fields)
     new: dict[str, None] = {}
     made = add_samples(folder / "lexical", _note_skills(file.read(), new), source=source)
     if dense:
