@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from agent.data_arguments import KNOWN, add_data_commands, add_reading_options
-from agent.index_commands import add_index, run_index
+from agent.index_arguments import add_index
 
 HOUSE = Path(__file__).resolve().parent.parent
 RUNS = HOUSE / "runs"
@@ -197,6 +197,8 @@ def _run(parsed: argparse.Namespace) -> int:
 
         return run_data(parsed)
     if parsed.command == "index":
+        from agent.index_commands import run_index
+
         return run_index(parsed)
     if parsed.command == "eval":
         from agent.evaluation import run_eval

@@ -1,7 +1,7 @@
 """`errata index build | add | search | stats`: samples of any size by the skills that they need.
 
 FOLDER/lexical holds the exact BM25 index, FOLDER/chroma the distinct skills, FOLDER/index.json which embedding was
-chosen. Only argparse is imported at the top: the command line shows its help with this module loaded.
+chosen.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.data_arguments import KNOWN, add_reading_options, share
 from tools.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -24,59 +23,8 @@ if TYPE_CHECKING:
     from tools.retrieve.segment import Sample
     from tools.retrieve.sources import SampleSource
 
-EMBEDDINGS = ("none", "hashing", "encoder", "endpoint", "chroma")
 CHOICE = "index.json"
 OFF = "dense search is off: no embedding was chosen (--embedding)"
-
-ROWS = "Rows that have a column of skills are taken as they are; all others are read as questions."
-
-
-def add_index(parser: argparse.ArgumentParser) -> None:
-    """The four commands and their options."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    for name, text in (
-        ("build", "index a file of samples; replaces what is there"),
-        ("add", "add a file of samples to an index"),
-        ("search", "find samples for a skill, and say why"),
-        ("stats", "what an index holds"),
-    ):
-        sub = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        sub.add_argument("folder", type=Path, metavar="FOLDER", help="where the index lies")
-        sub.add_argument("--json", action="store_true", help="one JSON object on stdout")
-        if name in ("build", "add"):
-            sub.add_argument("source", type=Path, metavar="FILE", help="rows with an id and skills, or questions")
-            sub.add_argument("--max-bad-share", type=share, default=0.02, metavar="X", help="default: 0.02")
-            add_reading_options(sub)
-            sub.description = f"{sub.description} {ROWS} {KNOWN}"
-        if name == "build":
-            _add_build(sub)
-        if name == "search":
-            _add_search(sub)
-
-
-def _add_build(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--id", default="id", metavar="FIELD", help="field of the sample's id (default: id)")
-    sub.add_argument("--skills", default="skills", metavar="FIELD", help="field of its skills (default: skills)")
-    sub.add_argument("--keep", action="append", default=[], metavar="FIELD", help="metadata to filter by; repeatable")
-    sub.add_argument("--embedding", choices=EMBEDDINGS, default="none", help="for dense search (default: none)")
-    sub.add_argument("--model", metavar="NAME", help="folder of the encoder, or the endpoint's model")
-    sub.add_argument("--url", metavar="URL", help="the endpoint, e.g. http://127.0.0.1:8000/v1")
-    sub.add_argument("--key-env", metavar="NAME", help="environment variable that holds the endpoint's key")
-    sub.add_argument("--chroma", metavar="URL", help="a Chroma server instead of a folder")
-
-
-def _add_search(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("query", metavar="SKILL", help="what is looked for, in words")
-    sub.add_argument("-k", type=_positive, default=10, metavar="N", help="samples (default: 10)")
-    sub.add_argument("--mode", choices=("bm25", "dense", "hybrid"), default="bm25", help="default: bm25")
-    sub.add_argument("--where", action="append", default=[], metavar="FIELD=VALUE", help="filter; repeatable")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return value
 
 
 def run_index(arguments: argparse.Namespace) -> int:
@@ -98,13 +46,14 @@ def _build(arguments: argparse.Namespace) -> Told:
     choice = {name: getattr(arguments, name) for name in ("embedding", "model", "url", "key_env", "chroma")}
     dense = choice["embedding"] != "none"
     _check_choice(choice)
-    file, source = open_samples(arguments, names=(arguments.id, arguments.skills), fields=arguments.keep)
+    names = (arguments.id or "id", arguments.skills or "skills")
+    file, source = open_samples(arguments, names=names, fields=arguments.keep)
     made = build_index(
         folder / "lexical",
         file.read(),
         source=source,
         fields=arguments.keep,
-        names=(arguments.id, arguments.skills),
+        names=names,
     )
     (folder / CHOICE).write_text(json.dumps(choice) + "\n", encoding="utf-8")
     if dense:
@@ -121,7 +70,8 @@ def _add(arguments: argparse.Namespace) -> Told:
     dense = choice["embedding"] != "none"
     if dense:
         _check_choice(choice)
-    file, source = open_samples(arguments, names=(before.id_field, before.skills_field), fields=before.fields)
+    names = (arguments.id or before.id_field, arguments.skills or before.skills_field)
+    file, source = open_samples(arguments, names=names, fields=before.fields)
     new: dict[str, None] = {}
     made = add_samples(folder / "lexical", _note_skills(file.read(), new), source=source)
     if dense:

@@ -77,14 +77,17 @@ def main() -> None:
         result[name] = {"asked": asked, "skill": round(by_skill[0], 4), "topic": round(by_topic[0], 4)}
 
     note("tagged whole", len(pool), [precision(whole, q.skill, q, known) for q in questions])
-    for candidates in CANDIDATES[:2] if arguments.quick else CANDIDATES:
+    silent = {name: problem.model_copy(update={"question": "", "choices": ()}) for name, problem in wrong.items()}
+    ways = [(f"{n} candidates an error", n, wrong) for n in (CANDIDATES[:2] if arguments.quick else CANDIDATES)]
+    ways.append(("200 candidates by the skill's wording alone", 200, silent))
+    for name, candidates, shown in ways:
         tag = LabelTagger(labels)
         lazy = LazyPool(pool, words=words, tag=tag, candidates=candidates)
         found = []
         for question in questions:
-            index = lazy.index_for([missing(question)], problems=wrong, taken=frozenset())
+            index = lazy.index_for([missing(question)], problems=shown, taken=frozenset())
             found.append(precision(index, question.skill, question, known))
-        note(f"{candidates} candidates an error", len(tag.asked), found)
+        note(name, len(tag.asked), found)
     note("words alone", 0, [precision(words, f"{q.skill} {own_words(wrong[q.id])}", q, known) for q in questions])
     ends = ("", " low", " high")
     write_table(

@@ -126,7 +126,7 @@ OVERRIDES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("skills.tag=candidates", "retrieve.mode=dense", "retrieve.embedding=hashing"),
         ("retrieve.mode=dense", "set retrieve.mode=bm25"),
     ),
-    "store that is a file": (("skills.store=config.yaml",), ("skills.store", "config.yaml", "is a folder, this is a file")),
+    "store that is a file": (("skills.store=config.yaml",), ("skills.store", "config.yaml", "this is a file")),
     "store that cannot be": (("skills.store=config.yaml/x",), ("skills.store", "config.yaml/x", "cannot be written")),
     "map for a format without columns": (
         ("data.gate.fields={question: q}",),

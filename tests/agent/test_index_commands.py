@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from agent.cli import main
+from tools.retrieve.index_files import build_index
+from tools.retrieve.index_source import describe_source
+from tools.retrieve.sources import SampleFile
 
 ROWS = [
     {"id": "a", "skills": ["count the circles", "read a colour"], "topic": "counting"},
@@ -124,3 +127,24 @@ def test_bad_calls_are_one_line(
     err = capsys.readouterr().err
     assert told in err
     assert err.count("\n") == 1
+
+
+def test_a_build_that_was_killed_before_its_dense_part_is_caught_up(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lexical index is committed first; what a kill leaves then is one without its skills in Chroma."""
+    source = write_rows(tmp_path / "new.jsonl", [{"id": "n", "skills": ["find the pole of a magnet"]}])
+    build_index(
+        folder / "lexical",
+        SampleFile(source).read(),
+        source=lambda: describe_source(source, folder=folder / "lexical"),
+        names=("id", "skills"),
+    )
+    capsys.readouterr()
+    for mode in ("dense", "hybrid"):
+        assert main(["index", "search", str(folder), "magnets", "--mode", mode, "--json"]) == 0
+        hits = last(capsys)["hits"]
+        assert isinstance(hits, list)
+        assert [hit["id"] for hit in hits] == ["n"]
+    (folder / "chroma/dense.json").unlink()
+    assert main(["index", "search", str(folder), "magnets", "--mode", "dense", "--json"]) == 0

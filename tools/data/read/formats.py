@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, get_args
 
 from tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
 from tools.data.read.hub import read_dataset
-from tools.data.read.layout import Format
-from tools.data.read.mapped import parse_dataset, parse_mapped
+from tools.data.read.layout import Format, SourceOptions
+from tools.data.read.mapped import USUAL, parse_dataset, parse_mapped
 from tools.data.read.questions import (
     parse_errata,
     parse_lesson,
@@ -17,6 +18,7 @@ from tools.data.read.questions import (
     parse_support,
 )
 from tools.data.read.tables import read_rows
+from tools.errors import OperatorError
 from tools.records import Split
 
 FormatName = Literal[
@@ -64,3 +66,19 @@ FORMATS: dict[str, Format] = {
     ),
     "lessons": Format(parse_lesson, _each_split("lessons.jsonl"), None, "any", 0.0, read_rows),
 }
+
+
+def check_options(options: SourceOptions, *, format: str) -> None:
+    """Raise OperatorError for an option that the format does not read, and for a folder that is not there."""
+    given = [name for name in ("fields", "first_index", "part", "subset") if getattr(options, name)]
+    idle = next((name for name in given if name not in FORMATS[format].options), None)
+    if idle is not None:
+        fitting = ", ".join(name for name, form in FORMATS.items() if idle in form.options)
+        what, remedy = f"the format {format} does not read this option", f"leave it out; {fitting} read it"
+        raise OperatorError(what, where=idle, value=getattr(options, idle), remedy=remedy)
+    unknown = next((name for name in options.fields if name not in USUAL), None)
+    if unknown is not None:
+        raise OperatorError("no field of a problem", where="fields", value=unknown, remedy=f"use {', '.join(USUAL)}")
+    if options.image_root is not None and not Path(options.image_root).is_dir():
+        remedy = "name the folder that the pictures lie in"
+        raise OperatorError("no such folder", where="image_root", value=options.image_root, remedy=remedy)

@@ -17,9 +17,8 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from tools.data.check import MARK, MAX_ID, RowError, Verify, check_choices, check_text
-from tools.data.read.formats import FORMATS
+from tools.data.read.formats import FORMATS, check_options
 from tools.data.read.layout import Fields, Format, Images, RawRow, RowContext, SkipRow, SourceOptions
-from tools.data.read.mapped import USUAL
 from tools.data.read.pictures import PictureStore
 from tools.errors import OperatorError
 from tools.records import Problem, SkippedRow, Split, digest
@@ -154,22 +153,6 @@ def find_file(path: Path, *, split: Split | None, format: str) -> Path:
             raise OperatorError("a folder, not a file", where=str(path), remedy=remedy)
         return path / present[0]
     return path / form.file[split]
-
-
-def check_options(options: SourceOptions, *, format: str) -> None:
-    """Raise OperatorError for an option that the format does not read, and for a folder that is not there."""
-    given = [name for name in ("fields", "first_index", "part", "subset") if getattr(options, name)]
-    idle = next((name for name in given if name not in FORMATS[format].options), None)
-    if idle is not None:
-        fitting = ", ".join(name for name, form in FORMATS.items() if idle in form.options)
-        what, remedy = f"the format {format} does not read this option", f"leave it out; {fitting} read it"
-        raise OperatorError(what, where=idle, value=getattr(options, idle), remedy=remedy)
-    unknown = next((name for name in options.fields if name not in USUAL), None)
-    if unknown is not None:
-        raise OperatorError("no field of a problem", where="fields", value=unknown, remedy=f"use {', '.join(USUAL)}")
-    if options.image_root is not None and not Path(options.image_root).is_dir():
-        remedy = "name the folder that the pictures lie in"
-        raise OperatorError("no such folder", where="image_root", value=options.image_root, remedy=remedy)
 
 
 def scan_rows(
