@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tools.errors import ErrataError, OperatorError
+from tools.records import Problem
 
 Verify = Literal["ignore", "exists", "hash", "decode"]
 """What is looked at of a picture; with `ignore` nothing, not even whether it is there."""
@@ -25,6 +26,8 @@ MAX_TEXT = 200_000
 MAX_ID = 512
 MARK = "<image>"
 """What stands for a picture in a conversation; in any other text a model would look for a picture there."""
+SHOWN = ("question", "choices", "target", "rationale")
+"""Texts that a student reads or writes."""
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 200
 """Processors of current models refuse pictures that are more than 200 times as long as wide."""
@@ -202,3 +205,29 @@ def _check_size(width: int, height: int, *, name: str) -> None:
     if max(width, height) > MAX_ASPECT * min(width, height):
         what = f"picture is more than {MAX_ASPECT} times as long as wide"
         raise RowError("images", what, value=size, remedy="cut it, or take the row out")
+
+
+def check_problem(problem: Problem) -> None:
+    """What holds for every problem, whatever it was read from or is written to; raises RowError."""
+    if not problem.id or len(problem.id) > MAX_ID:
+        raise RowError("id", f"not 1 to {MAX_ID} characters", value=len(problem.id), remedy="give it a short id")
+    texts: list[tuple[str, str]] = [("id", problem.id), ("question", problem.question), ("target", problem.target)]
+    texts += [("rationale", problem.rationale), *(("choices", choice) for choice in problem.choices)]
+    texts += [("skills", skill) for skill in problem.skills]
+    texts += [(f"metadata.{key}", value) for key, value in problem.metadata.items() if isinstance(value, str)]
+    for field, text in texts:
+        check_text(text, field=field)
+        if MARK in text and field in SHOWN:
+            remedy = "write [image], or use a format of conversations"
+            raise RowError(field, f"holds {MARK}, which stands for a picture", value=text[:60], remedy=remedy)
+    if not all(skill.strip() for skill in problem.skills):
+        raise RowError("skills", "a skill is empty", value=list(problem.skills), remedy="take it out")
+    if not problem.question.strip():
+        raise RowError("question", "is missing or empty", value=problem.question, remedy="give it a text")
+    if problem.choices != check_choices(problem.choices) or (problem.choices and problem.target not in problem.letters):
+        raise RowError("target", "answer is not among the choices", value=problem.target, remedy="use its letter")
+    if (problem.scoring == "choice") != bool(problem.choices):
+        remedy = "choice goes with choices, the others with none"
+        raise RowError("scoring", "does not fit the choices", value=problem.scoring, remedy=remedy)
+    if not problem.target.strip():
+        raise RowError("target", "is missing or empty", value=problem.target, remedy="give the answer as a text")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from tools.data.check import MARK, MAX_ID, RowError, Verify, check_choices, check_text
+from tools.data.check import MAX_ID, RowError, Verify, check_problem
 from tools.data.read.formats import FORMATS, check_options
 from tools.data.read.layout import Fields, Format, Images, RawRow, RowContext, SkipRow, SourceOptions
 from tools.data.read.pictures import PictureStore
@@ -24,8 +24,6 @@ from tools.errors import OperatorError
 from tools.records import Problem, SkippedRow, Split, digest
 
 DEFAULT = SourceOptions()
-SHOWN = ("question", "choices", "target", "rationale")
-"""Texts that a student reads or writes."""
 KEPT_PICTURES = ".errata-pictures"
 """Folder beside the data for pictures that the rows hold as bytes, where no other is given."""
 
@@ -246,34 +244,8 @@ def _make_problem(fields: Fields, *, reading: _Reading) -> Problem:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "row"
         raise RowError(field, first["msg"], value=first["input"], remedy="see tools/records.py") from error
-    _check_problem(problem)
+    check_problem(problem)
     return problem
-
-
-def _check_problem(problem: Problem) -> None:
-    """What holds for every problem, whatever it was read from; raises RowError."""
-    if not problem.id or len(problem.id) > MAX_ID:
-        raise RowError("id", f"not 1 to {MAX_ID} characters", value=len(problem.id), remedy="give it a short id")
-    texts: list[tuple[str, str]] = [("id", problem.id), ("question", problem.question), ("target", problem.target)]
-    texts += [("rationale", problem.rationale), *(("choices", choice) for choice in problem.choices)]
-    texts += [("skills", skill) for skill in problem.skills]
-    texts += [(f"metadata.{key}", value) for key, value in problem.metadata.items() if isinstance(value, str)]
-    for field, text in texts:
-        check_text(text, field=field)
-        if MARK in text and field in SHOWN:
-            remedy = "write [image], or use a format of conversations"
-            raise RowError(field, f"holds {MARK}, which stands for a picture", value=text[:60], remedy=remedy)
-    if not all(skill.strip() for skill in problem.skills):
-        raise RowError("skills", "a skill is empty", value=list(problem.skills), remedy="take it out")
-    if not problem.question.strip():
-        raise RowError("question", "is missing or empty", value=problem.question, remedy="give it a text")
-    if problem.choices != check_choices(problem.choices) or (problem.choices and problem.target not in problem.letters):
-        raise RowError("target", "answer is not among the choices", value=problem.target, remedy="use its letter")
-    if (problem.scoring == "choice") != bool(problem.choices):
-        remedy = "choice goes with choices, the others with none"
-        raise RowError("scoring", "does not fit the choices", value=problem.scoring, remedy=remedy)
-    if not problem.target.strip():
-        raise RowError("target", "is missing or empty", value=problem.target, remedy="give the answer as a text")
 
 
 def count_reasons(skipped: list[SkippedRow]) -> dict[str, int]:

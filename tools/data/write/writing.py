@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tools.data.check import RowError, check_problem
 from tools.data.write.rows import WRITERS, WriteFormat
 from tools.errors import OperatorError
 from tools.records import ImageRef, Problem
@@ -43,6 +44,8 @@ def write_problems(problems: Sequence[Problem], *, file: Path, format: WriteForm
     if file.suffix != ENDINGS[format]:
         remedy = f"name it {file.with_suffix(ENDINGS[format])}: what is in a file is told by its ending"
         raise OperatorError(f"the format {format} is written to a {ENDINGS[format]}", where=str(file), remedy=remedy)
+    for problem in problems:
+        _check_readable(problem, file=file)
     shelf = _Shelf(file.absolute().parent.resolve())
     try:
         shelf.folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +60,15 @@ def write_problems(problems: Sequence[Problem], *, file: Path, format: WriteForm
         what = f"cannot be written ({error.strerror})"
         raise OperatorError(what, where=str(error.filename or file), remedy="make room, or mend the rights") from error
     return WriteResult(file, len(problems), shelf.copied, info)
+
+
+def _check_readable(problem: Problem, *, file: Path) -> None:
+    """What a reader would refuse is not written."""
+    try:
+        check_problem(problem)
+    except RowError as error:
+        what = f"problem {problem.id!r} could not be read back: {error}"
+        raise OperatorError(what, where=str(file), remedy=error.remedy) from error
 
 
 class _Shelf:
