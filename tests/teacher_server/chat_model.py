@@ -16,14 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.teacher_server.lessons import LESSONS, Lesson
+from tests.teacher_server.lessons import DRILL, LESSONS, Course, Lesson
 from tools.records import digest, seed_of
 
 FOLDER = Path(__file__).parent
 CONTEXT = 4096
 VOCABULARY, CORPUS = 2048, 1200
 HIDDEN, HEAD, LAYERS, INNER = 96, 32, 3, 256
-STEPS, RATE = 700, 4e-3
+STEPS, RATE = 600, 4e-3
+DRILLS, DRILL_RATE, LEARNED = 600, 2e-3, 0.01
 PROMPT_WEIGHT = 0.3
 """Weight of the next-word loss on the user's words beside that on the reply."""
 IGNORED = -100
@@ -88,7 +89,7 @@ def render(tokenizer: Any, lesson: Lesson) -> tuple[str, str, str]:
     return text[:cut], text[cut:], lesson.reply + tokenizer.eos_token
 
 
-def train(out: Path, *, steps: int = STEPS, seed: int = 0) -> None:
+def train(out: Path, *, steps: int = STEPS, drills: int = DRILLS, seed: int = 0) -> None:
     """Train on lessons, one kind a step, with AdamW and a cosine; saves model and tokenizer."""
     import torch
 
@@ -99,13 +100,13 @@ def train(out: Path, *, steps: int = STEPS, seed: int = 0) -> None:
     bare = build_tokenizer(["a"])
     tokenizer = build_tokenizer(["".join(render(bare, LESSONS[kind].draw(rng))) for kind in kinds])
     model = build_model(tokenizer)
+    practise_letters(model, tokenizer=tokenizer, rng=rng, steps=drills)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps, pct_start=0.05)
     started = time.monotonic()
     for step in range(1, steps + 1):
         kind = rng.choices(names, shares)[0]
-        drawn = [LESSONS[kind].draw(rng) for _ in range(LESSONS[kind].batch)]
-        loss = learn(model, [render(tokenizer, lesson) for lesson in drawn], tokenizer=tokenizer)
+        loss = learn(model, draw_batch(LESSONS[kind], tokenizer=tokenizer, rng=rng), tokenizer=tokenizer)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -114,6 +115,34 @@ def train(out: Path, *, steps: int = STEPS, seed: int = 0) -> None:
             line = {"step": step, "kind": kind, "loss": round(loss, 4), "seconds": round(time.monotonic() - started)}
             print(json.dumps(line), flush=True)
     save(model, tokenizer, out)
+
+
+def draw_batch(course: Course, *, tokenizer: Any, rng: random.Random) -> list[tuple[str, str, str]]:
+    """So many rendered lessons of one kind."""
+    return [render(tokenizer, course.draw(rng)) for _ in range(course.batch)]
+
+
+def practise_letters(model: Any, *, tokenizer: Any, rng: random.Random, steps: int) -> None:
+    """Learn to repeat a letter of the prompt before anything else; ends when it is learned.
+
+    Without this phase it depended on chance whether 10,000 rationales taught it.
+    """
+    import torch
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=DRILL_RATE, weight_decay=0.01, betas=(0.9, 0.98))
+    started = time.monotonic()
+    for step in range(1, steps + 1):
+        for group in optimizer.param_groups:
+            group["lr"] = DRILL_RATE * min(1.0, step / 50)
+        loss = learn(model, draw_batch(DRILL, tokenizer=tokenizer, rng=rng), tokenizer=tokenizer)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step % 50 == 0 or loss < LEARNED:
+            line = {"drill": step, "loss": round(loss, 4), "seconds": round(time.monotonic() - started)}
+            print(json.dumps(line), flush=True)
+        if loss < LEARNED:
+            return
 
 
 def save(model: Any, tokenizer: Any, out: Path) -> None:

@@ -90,6 +90,16 @@ def letter_lesson(rng: random.Random) -> Lesson:
     return Lesson(messages_of(lambda t: t.option_probabilities([request])), f"The answer is {letter}")
 
 
+def drill_lesson(rng: random.Random) -> Lesson:
+    """A letter that stands in the prompt once: in the last step alone, or in a prior of 100 % alone."""
+    question = draw_question(rng)
+    gold, stated = question.options.index(question.answer), rng.random() < 0.5
+    prior = tuple(float(i == gold) for i in range(len(question.options))) if stated else ()
+    steps = () if stated else (split_steps(question.rationale)[-1].text,)
+    request = OptionRequest(problem="", question=question.text, options=question.options, prior=prior, steps=steps)
+    return Lesson(messages_of(lambda t: t.option_probabilities([request])), f"The answer is {'ABCDEFGH'[gold]}")
+
+
 def make_problem(question: Question, *, answer: str | None = None) -> Problem:
     """A question without its picture; another `answer` than the right one makes a sample for the judge."""
     letters = "ABCDEFGH"[: len(question.options)]
@@ -193,11 +203,13 @@ class Course(NamedTuple):
 
 
 LESSONS: dict[str, Course] = {
-    "letter": Course(letter_lesson, 0.40, 32),
+    "letter": Course(letter_lesson, 0.35, 32),
     "missing": Course(missing_lesson, 0.15, 16),
     "required": Course(required_lesson, 0.15, 16),
     "judge": Course(judge_lesson, 0.10, 16),
-    "field": Course(field_lesson, 0.08, 32),
-    "decide": Course(decide_lesson, 0.12, 4),
+    "field": Course(field_lesson, 0.05, 32),
+    "decide": Course(decide_lesson, 0.20, 12),
 }
 """By kind; lessons of one kind have the same system message."""
+DRILL = Course(drill_lesson, 0.0, 64)
+"""What is practised before anything else."""
