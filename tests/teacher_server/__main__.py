@@ -18,7 +18,7 @@ from tests.teacher_server.server import ServerFailed, serve_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 KEPT = ROOT / ".teacher-test"
-URL, MODEL, LOG = "ERRATA_VLLM_URL", "ERRATA_VLLM_MODEL", "ERRATA_VLLM_LOG"
+URL, MODEL = "ERRATA_VLLM_URL", "ERRATA_VLLM_MODEL"
 """How the tests are told where the server is; without them they are skipped."""
 
 
@@ -49,7 +49,7 @@ def main() -> int:
     print("starting vLLM; about half a minute", flush=True)
     try:
         with serve_model(python, model=model, log=KEPT / "server.log") as served:
-            where = {URL: served.url, MODEL: str(served.model), LOG: str(served.log)}
+            where = {URL: served.url, MODEL: str(served.model)}
             if arguments.serve:
                 print(" ".join(f"{name}={value}" for name, value in where.items()), flush=True)
                 signal.pause()

@@ -23,11 +23,11 @@ FOLDER = Path(__file__).parent
 CONTEXT = 4096
 VOCABULARY, CORPUS = 2048, 1200
 HIDDEN, HEAD, LAYERS, INNER = 96, 32, 3, 256
-STEPS, RATE = 600, 4e-3
-DRILLS, DRILL_RATE, LEARNED = 600, 2e-3, 0.01
+STEPS, DRILLS, RATE = 220, 400, 2e-3
+LEARNED = 0.005
+"""Loss of a drill, in nats a token, at which a letter is repeated."""
 PROMPT_WEIGHT = 0.3
-"""Weight of the next-word loss on the user's words beside that on the reply."""
-IGNORED = -100
+"""Of the words of a prompt in the drills: they too can be foretold by looking back."""
 
 
 def build_tokenizer(texts: Sequence[str]) -> Any:
@@ -90,30 +90,31 @@ def render(tokenizer: Any, lesson: Lesson) -> tuple[str, str, str]:
 
 
 def train(out: Path, *, steps: int = STEPS, drills: int = DRILLS, seed: int = 0) -> None:
-    """Train on lessons, one kind a step, with AdamW and a cosine; saves model and tokenizer."""
+    """Train on lessons, letters and one other kind a step, with AdamW and a cosine; saves model and tokenizer."""
     import torch
 
     torch.manual_seed(seed)
     rng = random.Random(seed_of("served teacher", seed))
     names, shares = list(LESSONS), [course.share for course in LESSONS.values()]
-    kinds = rng.choices(names, shares, k=CORPUS)
+    kinds = rng.choices(names, k=CORPUS)
     bare = build_tokenizer(["a"])
     tokenizer = build_tokenizer(["".join(render(bare, LESSONS[kind].draw(rng))) for kind in kinds])
     model = build_model(tokenizer)
     practise_letters(model, tokenizer=tokenizer, rng=rng, steps=drills)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps, pct_start=0.05)
-    started = time.monotonic()
+    started, latest = time.monotonic(), dict[str, float]()
     for step in range(1, steps + 1):
-        kind = rng.choices(names, shares)[0]
-        loss = learn(model, draw_batch(LESSONS[kind], tokenizer=tokenizer, rng=rng), tokenizer=tokenizer)
+        # Letters in every step: alternating with the other kinds, what one step taught the next one undid.
+        for kind in ("letter", rng.choices(names, shares)[0]):
+            batch = draw_batch(LESSONS[kind], tokenizer=tokenizer, rng=rng)
+            latest[kind] = round(learn(model, batch, tokenizer=tokenizer), 4)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         if step % 50 == 0 or step == steps:
-            line = {"step": step, "kind": kind, "loss": round(loss, 4), "seconds": round(time.monotonic() - started)}
-            print(json.dumps(line), flush=True)
+            print(json.dumps({"step": step, **latest, "seconds": round(time.monotonic() - started)}), flush=True)
     save(model, tokenizer, out)
 
 
@@ -129,12 +130,13 @@ def practise_letters(model: Any, *, tokenizer: Any, rng: random.Random, steps: i
     """
     import torch
 
-    optimizer = torch.optim.AdamW(model.parameters(), lr=DRILL_RATE, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01, betas=(0.9, 0.98))
     started = time.monotonic()
     for step in range(1, steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = DRILL_RATE * min(1.0, step / 50)
-        loss = learn(model, draw_batch(DRILL, tokenizer=tokenizer, rng=rng), tokenizer=tokenizer)
+            group["lr"] = RATE * min(1.0, step / 50)
+        batch = draw_batch(DRILL, tokenizer=tokenizer, rng=rng)
+        loss = learn(model, batch, tokenizer=tokenizer, prompt_weight=PROMPT_WEIGHT)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -153,8 +155,14 @@ def save(model: Any, tokenizer: Any, out: Path) -> None:
     partial.replace(out)
 
 
-def learn(model: Any, shown: Sequence[tuple[str, str, str]], *, tokenizer: Any) -> float:
-    """Gradients of one batch whose system part, the same in all, is read once; the mean loss of replies, in nats."""
+def learn(
+    model: Any, shown: Sequence[tuple[str, str, str]], *, tokenizer: Any, prompt_weight: float = 0.0
+) -> float:
+    """Gradients of one batch; the mean loss of the replies, in nats a token.
+
+    The system part, the same in all, is read once and without gradients. `prompt_weight`: of the mean loss of the
+    other words of a prompt, beside 1 for each token of the reply.
+    """
     import torch
     from torch.nn.functional import cross_entropy
     from transformers import DynamicCache
@@ -170,10 +178,11 @@ def learn(model: Any, shown: Sequence[tuple[str, str, str]], *, tokenizer: Any) 
     for row, (prompt, reply) in enumerate(rows):
         end = len(prompt) + len(reply)
         ids[row, :end] = torch.tensor([*prompt, *reply])
-        weights[row, : len(prompt)], weights[row, len(prompt) : end] = PROMPT_WEIGHT / len(prompt), 1.0
+        weights[row, : len(prompt)], weights[row, len(prompt) : end] = prompt_weight / len(prompt), 1.0
     cache = DynamicCache(config=model.config)
     if head:
-        model.model(input_ids=torch.tensor([head]), past_key_values=cache, use_cache=True)
+        with torch.no_grad():
+            model.model(input_ids=torch.tensor([head]), past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(len(rows))
     positions = torch.arange(len(head), len(head) + width)[None]
     # Padding stands behind everything and its own output is not judged: causal order alone keeps it unseen.

@@ -195,7 +195,7 @@ def say_skill(name: str) -> str:
 
 
 class Course(NamedTuple):
-    """A kind of lesson, its share of the training steps, and how many are read at once."""
+    """A kind of lesson, its share of the steps beside the letters, and how many are read at once."""
 
     draw: Callable[[random.Random], Lesson]
     share: float
@@ -203,13 +203,13 @@ class Course(NamedTuple):
 
 
 LESSONS: dict[str, Course] = {
-    "letter": Course(letter_lesson, 0.35, 32),
-    "missing": Course(missing_lesson, 0.15, 16),
-    "required": Course(required_lesson, 0.15, 16),
-    "judge": Course(judge_lesson, 0.10, 16),
-    "field": Course(field_lesson, 0.05, 32),
-    "decide": Course(decide_lesson, 0.20, 12),
+    "letter": Course(letter_lesson, 0.0, 32),
+    "missing": Course(missing_lesson, 0.25, 16),
+    "required": Course(required_lesson, 0.2, 16),
+    "judge": Course(judge_lesson, 0.1, 16),
+    "field": Course(field_lesson, 0.1, 16),
+    "decide": Course(decide_lesson, 0.35, 12),
 }
 """By kind; lessons of one kind have the same system message."""
-DRILL = Course(drill_lesson, 0.0, 64)
+DRILL = Course(drill_lesson, 0.0, 48)
 """What is practised before anything else."""

@@ -33,11 +33,10 @@ SETTINGS = {
 
 
 class Served(NamedTuple):
-    """A running server: base address, model folder, log."""
+    """A running server: base address and model folder."""
 
     url: str
     model: Path
-    log: Path
 
 
 class ServerFailed(RuntimeError):
@@ -79,7 +78,7 @@ def serve_model(
         )
         try:
             wait_for_health(f"http://127.0.0.1:{port}", process=process, log=log)
-            yield Served(f"http://127.0.0.1:{port}/v1", model, log)
+            yield Served(f"http://127.0.0.1:{port}/v1", model)
         finally:
             stop_group(process, seconds=stop_seconds)
 
