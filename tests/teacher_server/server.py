@@ -50,7 +50,8 @@ def command_of(python: Path, *, model: Path, port: int) -> list[str]:
         *("--model", str(model), "--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port)),
         *("--dtype", "float32", "--max-model-len", str(CONTEXT), "--max-num-seqs", "16", "--enforce-eager"),
         *("--enable-prefix-caching", "--block-size", str(BLOCK), "--enable-prompt-tokens-details"),
-        *("--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--generation-config", "vllm"),
+        *("--enable-auto-tool-choice", "--tool-call-parser", "hermes", "--tool-strict-level", "parameter"),
+        *("--generation-config", "vllm"),
         *("--structured-outputs-config", json.dumps({"backend": "xgrammar", "disable_any_whitespace": True})),
     ]
 
