@@ -13,10 +13,10 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check setup clean
+.PHONY: help demo test check teacher-test setup clean
 
 help: ## what can be made
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(STAMP) ## a small model gets better from its own mistakes, in minutes, on this machine
 	@$(BIN)/errata demo $(ARGS)
@@ -29,11 +29,14 @@ check: $(STAMP) ## ruff, mypy --strict, tests
 	@$(BIN)/mypy --strict agent tools
 	@$(BIN)/python -m pytest -q
 
+teacher-test: $(STAMP) ## the chat teacher against a real vLLM on this CPU; skipped where it cannot be installed
+	@$(BIN)/python -m tests.teacher_server $(ARGS)
+
 setup: $(STAMP) ## install into .venv and nothing else
 	@true
 
 clean: ## remove .venv and caches; runs stay
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .teacher-test build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "errata: no Python 3.11 or later on PATH; install one, or: make PYTHON=/path/to/python" >&2; exit 2; }

@@ -1,6 +1,7 @@
-"""What locating one mistake costs: full scan, skip scan, and one packed forward pass.
+"""What locating one mistake costs: full scan, skip scan, the same on vLLM, and one packed forward pass.
 
-Calls and prompt tokens per error are counted on the errors of benchmarks/locate.py. The packed pass is timed against
+Calls and prompt tokens per error are counted on the errors of benchmarks/locate.py, some of which are also asked of a
+vLLM that reports what it had cached, where `make teacher-test` has installed one. The packed pass is timed against
 one pass per prefix on rationales of fifteen steps, A B A B on this CPU, and its probabilities are held against theirs.
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 from benchmarks.counting import CountingTeacher, prompt_words
 from benchmarks.errors import collect_errors
+from benchmarks.served import NOT_RUN, measure_served
 from benchmarks.tables import parse_arguments, write_table
 from tools.locate.answer_switch import SwitchOptions, locate_mistakes
 from tools.locate.cost import ScanCost, choose_scan
@@ -109,76 +111,119 @@ def time_packed(folder: Path, *, rationales: int) -> dict[str, float]:
     return {"naive_seconds": naive, "packed_seconds": packed, "speedup": naive / packed, "difference": worst}
 
 
-def main() -> None:
-    """Count, time, and write the table."""
-    arguments = parse_arguments(__doc__ or "")
-    errors, problems = collect_errors(arguments.runs_dir, questions=400 if arguments.quick else 2800)
+def choose_scans(errors: Sequence[Attempt], problems: Mapping[str, Problem]) -> dict[str, str]:
+    """What the cost model takes, by price."""
+    prices = {
+        "a price per token": (ScanCost(), False),
+        "a prefix cache at a tenth": (ScanCost(cached_price=0.1), False),
+        "the same, a round worth 50 tokens": (ScanCost(cached_price=0.1, round_tokens=50), False),
+        "one packed pass": (ScanCost(), True),
+    }
+    steps, heads = [e.steps for e in errors], [problems[e.problem].question for e in errors]
+    return {
+        name: choose_scan(steps, heads=heads, window=12, strict=False, cost=cost, packed=packed)
+        for name, (cost, packed) in prices.items()
+    }
+
+
+def count_scans(errors: list[Attempt], problems: Mapping[str, Problem]) -> dict[str, Any]:
+    """Calls and words of full scan, skip scan and packed pass, per error."""
     full, of_full = count_scan("full", errors=errors, problems=problems)
     skip, of_skip = count_scan("skip", errors=errors, problems=problems)
-    same = sum((a.step, a.status) == (b.step, b.status) for a, b in zip(full, skip, strict=True))
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = SHIPPED
-        if not (SHIPPED / "config.json").is_file():
-            folder = Path(scratch)
-            train(folder, steps=1, lookups=1, batch=8, seed=0)
-        timed = time_packed(folder, rationales=5 if arguments.quick else 20)
     packed_words = sum(prompt_words_of_longest(e, problems[e.problem]) + len(e.steps) + 1 for e in errors)
-    chosen = {
-        name: choose_scan(
-            [e.steps for e in errors],
-            heads=[problems[e.problem].question for e in errors],
-            window=12,
-            strict=False,
-            cost=cost,
-            packed=packed,
-        )
-        for name, cost, packed in (
-            ("a price per token", ScanCost(), False),
-            ("a prefix cache at a tenth", ScanCost(cached_price=0.1), False),
-            ("the same, a round worth 50 tokens", ScanCost(cached_price=0.1, round_tokens=50), False),
-            ("one packed pass", ScanCost(), True),
-        )
-    }
     n = len(errors)
-    result = {
+    return {
         "errors": n,
         "full_calls": of_full.calls / n,
         "skip_calls": of_skip.calls / n,
         "skip_share": of_skip.calls / of_full.calls,
-        "same_answers": same,
+        "same_answers": sum((a.step, a.status) == (b.step, b.status) for a, b in zip(full, skip, strict=True)),
         "full_tokens": of_full.words / n,
         "skip_tokens": of_skip.words / n,
         "packed_tokens": packed_words / n,
         "full_cacheable": cacheable_share(of_full.requests),
         "skip_cacheable": cacheable_share(of_skip.requests),
-        "cached_share": None,
-        "cached_share_reason": "needs a server that reports cached tokens; vLLM was not run",
+    }
+
+
+def time_shipped(*, rationales: int) -> dict[str, float]:
+    """`time_packed` of the shipped model, or of an untrained one of its size where there is none."""
+    if (SHIPPED / "config.json").is_file():
+        return time_packed(SHIPPED, rationales=rationales)
+    with tempfile.TemporaryDirectory() as scratch:
+        train(Path(scratch), steps=1, lookups=1, batch=8, seed=0)
+        return time_packed(Path(scratch), rationales=rationales)
+
+
+def main() -> None:
+    """Count, time, ask the server, and write the table."""
+    arguments = parse_arguments(__doc__ or "")
+    quick = arguments.quick
+    errors, problems = collect_errors(arguments.runs_dir, questions=400 if quick else 2800)
+    served = measure_served(errors, problems=problems, count=12 if quick else 100)
+    timed = time_shipped(rationales=5 if quick else 20)
+    result = {
+        **count_scans(errors, problems),
+        "cached_share": served["full"]["cached_share"] if served else None,
+        "cached_share_reason": f"of the full scan; {describe_served(served)}",
+        "served": served,
         "packed_speedup": timed["speedup"],
         "packed_difference": timed["difference"],
         "packed_seconds": timed["packed_seconds"],
         "naive_seconds": timed["naive_seconds"],
-        "scan_chosen": chosen,
+        "scan_chosen": choose_scans(errors, problems),
     }
     write_table(
         "calls",
         title="Calls and prompt tokens per error",
         columns=["scan", "calls", "prompt tokens", "of these in an earlier prompt"],
-        rows=[
-            ["full", result["full_calls"], result["full_tokens"], result["full_cacheable"]],
-            ["skip", result["skip_calls"], result["skip_tokens"], result["skip_cacheable"]],
-            ["packed pass", 1, result["packed_tokens"], 0.0],
-        ],
+        rows=table_rows(result),
         result=result,
-        quick=arguments.quick,
-        notes=[
-            f"{n} errors, symbolic teacher at calibrated noise; tokens are words of question, options and steps. Skip "
-            f"scan asks {result['skip_share']:.0%} of the calls and names the same step for {same} of {n}.",
-            f"Packed pass at T = {STEPS}: {timed['speedup']:.1f} times faster than one pass per prefix "
-            f"({timed['naive_seconds'] * 1000:.1f} against {timed['packed_seconds'] * 1000:.1f} ms a rationale, median "
-            f"of {ROUNDS} rounds A B A B), largest difference of a probability {timed['difference']:.1e}.",
-            "The cost model takes: " + "; ".join(f"with {name} the {scan} scan" for name, scan in chosen.items()) + ".",
-            "Cached share as a server reports it: not measured, vLLM was not run.",
-        ],
+        quick=quick,
+        notes=table_notes(result),
+    )
+
+
+def table_rows(result: dict[str, Any]) -> list[list[object]]:
+    """One row a scan; those on vLLM carry the server's own counts."""
+    rows: list[list[object]] = [
+        [scan, result[f"{scan}_calls"], result[f"{scan}_tokens"], result[f"{scan}_cacheable"]]
+        for scan in ("full", "skip")
+    ]
+    rows.append(["packed pass", 1, result["packed_tokens"], 0.0])
+    for scan in ("full", "skip") if result["served"] else ():
+        told = result["served"][scan]
+        rows.append([f"{scan}, on vLLM, as it counts", told["calls"], told["tokens"], told["cached_share"]])
+    return rows
+
+
+def table_notes(result: dict[str, Any]) -> list[str]:
+    """What the figures are."""
+    n, naive, packed = result["errors"], result["naive_seconds"], result["packed_seconds"]
+    chosen = "; ".join(f"with {name} the {scan} scan" for name, scan in result["scan_chosen"].items())
+    return [
+        f"{n} errors, symbolic teacher at calibrated noise; tokens are words of question, options and steps. Skip scan "
+        f"asks {result['skip_share']:.0%} of the calls and names the same step for {result['same_answers']} of {n}.",
+        f"Packed pass at T = {STEPS}: {result['packed_speedup']:.1f} times faster than one pass per prefix "
+        f"({naive * 1000:.1f} against {packed * 1000:.1f} ms a rationale, median of {ROUNDS} rounds A B A B), largest "
+        f"difference of a probability {result['packed_difference']:.1e}.",
+        f"The cost model takes: {chosen}.",
+        f"On vLLM: {describe_served(result['served'])}.",
+    ]
+
+
+def describe_served(served: dict[str, Any] | None) -> str:
+    """What was asked of vLLM, or why nothing was."""
+    if served is None:
+        return NOT_RUN
+    new = {scan: served[scan]["new_tokens"] for scan in ("full", "skip")}
+    return (
+        f"{served['errors']} of these errors through the chat teacher, one request at a time, blocks of "
+        f"{served['block']} tokens, from an empty cache; tokens of the whole prompt, of which instruction and "
+        f"demonstrations are the same for all errors ({served['full']['first_prompt_share']:.0%} of an error's first "
+        f"prompt were cached for that reason alone). Not cached were {new['full']:.0f} tokens an error in the full "
+        f"scan and {new['skip']:.0f} in the skip scan; both named the same step for {served['same']} of "
+        f"{served['errors']}"
     )
 
 

@@ -34,7 +34,9 @@ def wire_arguments(request: ChatRequest) -> dict[str, Any]:
     if schema is None or request.mode == "json":
         return arguments
     if request.mode == "tool":
-        function = {"name": TOOL, "description": "Give the reply.", "parameters": schema}
+        # Without `strict` a vLLM lets the model write whatever it likes where the arguments stand.
+        form = strict_schema(schema)
+        function = {"name": TOOL, "description": "Give the reply.", "strict": True, "parameters": form}
         choice = {"type": "function", "function": {"name": TOOL}}
         return arguments | {"tools": [{"type": "function", "function": function}], "tool_choice": choice}
     # As response_format the library would parse the reply itself, and drop what does not parse.

@@ -151,7 +151,10 @@ def test_a_tool_call_carries_a_reply(asked):
     answer = Answer("", tool_calls=[("reply", '{"skill": "count shapes"}')])
     reply = play(asked, "", make_request(reply_schema=SCHEMA, mode="tool"), answer)
     assert reply.parsed == {"skill": "count shapes"}
-    assert asked[1].seen[-1].body["tool_choice"]["function"]["name"] == "reply"
+    body = asked[1].seen[-1].body
+    assert body["tool_choice"]["function"]["name"] == "reply"
+    assert body["tools"][0]["function"]["strict"] is True
+    assert "minLength" not in json.dumps(body["tools"])
     stolen = Answer("", tool_calls=[("steal", '{"skill": "count shapes"}')])
     with pytest.raises(EndpointFault, match="there is no tool 'steal'"):
         play(asked, "", make_request(reply_schema=SCHEMA, mode="tool"), stolen)
