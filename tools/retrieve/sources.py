@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ KEPT = 1000
 """Skipped rows that are kept by name; all are counted."""
 
 
-class SampleSource:
+class SampleSource(ABC):
     """Reads one source row by row; the counts are those of the rows that were read so far."""
 
     def __init__(
@@ -55,8 +56,9 @@ class SampleSource:
             remedy = "name a column of the rows; where they are read as questions, one of their metadata"
             raise OperatorError("no row has this field", where="--keep", value=min(self._unseen), remedy=remedy)
 
+    @abstractmethod
     def _read_samples(self) -> Iterator[Sample]:
-        raise NotImplementedError
+        """The samples, counting what is skipped."""
 
     def _take(self, name: str, skills: list[str], values: Sequence[object]) -> Sample:
         if self._unseen:
