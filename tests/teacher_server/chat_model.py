@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 CONTEXT = 4096
 VOCABULARY, CORPUS = 2048, 1200
 HIDDEN, HEAD, LAYERS, INNER = 96, 32, 3, 256
-STEPS, DRILLS, RATE = 220, 400, 2e-3
+STEPS, DRILLS, RATE = 400, 400, 2e-3
 LEARNED = 0.005
 """Loss of a drill, in nats a token, at which a letter is repeated."""
 PROMPT_WEIGHT = 0.3

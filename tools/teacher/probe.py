@@ -15,9 +15,10 @@ from tools.teacher.openai_endpoint import OpenAIEndpoint
 from tools.teacher.patience import shape_request
 
 ASK_LETTER = 'Which is the first letter of the alphabet?\nA | a\nB | b\nAnswer in the format "The answer is A/B".'
-COLOUR = closed(colour={"type": "string", "minLength": 1, "maxLength": 60})
-ASK_COLOUR = 'Name one colour as a JSON object {"colour": "..."}.'
-ASK_PICTURE = 'What colour is the picture? Reply with a JSON object {"colour": "..."}.'
+COLOUR = closed(colour={"type": "string", "enum": ["red", "green", "blue"]})
+"""A choice and no free text: whether a weak model closes a string in time is not what is asked."""
+ASK_COLOUR = 'Name one colour as a JSON object {"colour": "red" or "green" or "blue"}.'
+ASK_PICTURE = 'What colour is the picture? Reply with a JSON object {"colour": "red" or "green" or "blue"}.'
 SIDE = 32
 """Of the red square that is shown, in pixels."""
 
