@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.measure import attempts_file
-from agent.run_folder import RunFolder
+from agent.loop.evaluate import attempts_file
+from agent.run.folder import RunFolder
 from benchmarks.tables import ROOT, errata, last_object, parse_arguments, write_table
 from tools.records import Attempt
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.settings_file import load_settings
+from agent.settings.file import load_settings
 from benchmarks.tables import ROOT
 from tools.evaluate.student import evaluate_student
 from tools.records import Attempt, Problem, digest, from_jsonl, to_jsonl

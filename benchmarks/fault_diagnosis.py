@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.recording import RecordingTeacher, ReplyStore, TestFence
-from agent.run_folder import RunFolder
+from agent.run.folder import RunFolder
+from agent.run.recorded_teacher import RecordingTeacher, ReplyStore, TestFence
 from tools.errors import BudgetSpent, OperatorError
 from tools.evaluate.score import make_attempts
 from tools.locate.answer_switch import SwitchOptions, locate_mistakes

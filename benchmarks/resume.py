@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.run_folder import RunFolder
+from agent.run.folder import RunFolder
 from benchmarks.tables import ROOT, errata, last_object, parse_arguments, write_table
 
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"

@@ -20,7 +20,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.cli import main as errata_main
+from agent.cli.main import main as errata_main
 from benchmarks.row_mutations import MAKERS, TEXTS, VALUES, Row, prepare_folder, to_cells, to_json
 from benchmarks.tables import need, parse_arguments, write_table
 from tools.data.read import SourceOptions, scan_rows

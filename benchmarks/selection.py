@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.settings_file import load_settings
+from agent.settings.file import load_settings
 from benchmarks.tables import ROOT, parse_arguments, write_table
 from tools.data.read import read_problems
 from tools.evaluate.compare import wilson

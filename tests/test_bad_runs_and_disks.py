@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.loop import Parts, run_loop
-from agent.run_folder import RunFolder
-from agent.settings_file import load_settings
+from agent.loop.driver import Parts, run_loop
+from agent.run.folder import RunFolder
+from agent.settings.file import load_settings
 from tests.agent.loop_fakes import TableStudent
 from tests.bad_inputs import CONFIG, HOUSE, House, call, complain
 

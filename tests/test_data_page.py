@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from agent.cli import main
-from agent.settings import RetrieveSettings, SourceSettings
+from agent.cli.main import main
+from agent.settings.tree import RetrieveSettings, SourceSettings
 from tools.data.read import FormatName, SourceOptions, scan_rows
 from tools.data.read.detect import detect_format
 from tools.skills.options import SkillOptions

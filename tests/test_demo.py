@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.recording import find_test_leaks
-from agent.run_folder import RunFolder
+from agent.run.folder import RunFolder
+from agent.run.recorded_teacher import find_test_leaks
 from tools.records import Lesson, Problem, from_jsonl
 
 ROOT = Path(__file__).parent.parent

@@ -66,9 +66,9 @@ def test_importing_agent_and_tools_loads_nothing_heavy() -> None:
 
 def test_help_loads_argparse_and_little_else() -> None:
     code = (
-        "import contextlib, io, agent.cli\n"
+        "import contextlib, io, agent.cli.main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
-        "    agent.cli.main(['--help'])"
+        "    agent.cli.main.main(['--help'])"
     )
     assert loaded(code, (*HEAVY, "numpy", "scipy", "pydantic", "langgraph", "rich", "yaml", "jinja2")) == []
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.run_folder import RunFolder
+from agent.run.folder import RunFolder
 from tests.agent.made_run import make_run
 from tools.records import Problem
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.loop import Parts, run_loop
-from agent.run_folder import RunFolder
-from agent.settings_file import load_settings
+from agent.loop.driver import Parts, run_loop
+from agent.run.folder import RunFolder
+from agent.settings.file import load_settings
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent
 from tools.records import Problem
 

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.context import SilentReporter, Stage
-from agent.run_folder import RunFolder
-from agent.settings import Settings
+from agent.run.context import SilentReporter, Stage
+from agent.run.folder import RunFolder
+from agent.settings.tree import Settings
 from tools.evaluate.score import make_attempts
 from tools.records import Attempt, Checkpoint, Lesson, Problem, seed_of
 from tools.teacher.protocol import (

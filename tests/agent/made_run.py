@@ -7,9 +7,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from agent.run_folder import RunFolder
-from agent.settings import DataSettings, RunSettings, Settings, SourceSettings, StudentSettings
-from agent.settings_file import dump_settings
+from agent.run.folder import RunFolder
+from agent.settings.file import dump_settings
+from agent.settings.tree import DataSettings, RunSettings, Settings, SourceSettings, StudentSettings
 from tools.records import (
     Attempt,
     Candidate,

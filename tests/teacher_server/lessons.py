@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from agent.arguments import TOOLS
+from agent.decide.tool_arguments import TOOLS
 from prompts import render_prompt
 from tools.locate.steps import split_steps
 from tools.records import Problem, digest

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from langchain_core.messages import convert_to_messages
 
-from agent.arguments import TOOLS
-from agent.cli import main
-from agent.deciding import PaidDecider
+from agent.cli.main import main
+from agent.decide.chat_model import PaidDecider
+from agent.decide.tool_arguments import TOOLS
 from tests.teacher_server.lessons import decide_messages, draw_question, make_problem, messages_of, say_skill
 from tests.teacher_server.server import BLOCK, CONTEXT, NAME, forget_prefixes
 from tools.errors import OperatorError

@@ -1,0 +1,174 @@
+"""`errata doctor`: what this machine has, and whether the settings files are sound."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from tools.errors import OperatorError
+
+NEEDED = (
+    "torch",
+    "transformers",
+    "peft",
+    "chromadb",
+    "langgraph",
+    "langgraph-checkpoint-sqlite",
+    "langchain-core",
+    "langchain-openai",
+    "pydantic",
+    "pyyaml",
+    "numpy",
+    "scipy",
+    "pillow",
+    "jinja2",
+    "jsonschema",
+    "tenacity",
+    "rich",
+)
+OPTIONAL = {"vllm": "serve", "diffusers": "synth", "ray": "scale", "datasets": "scale", "pytest": "dev"}
+GIB = 2**30
+MIN_DISK, MIN_MEMORY = 2 * GIB, 3 * GIB
+"""What the demo needs: free disk for pictures and checkpoints, memory for two students and the pool."""
+
+
+class Check(NamedTuple):
+    """One finding; `ok` is None where nothing is asked of it."""
+
+    name: str
+    ok: bool | None
+    found: str
+    remedy: str = ""
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    """Print the findings; 1 when one of them stands in the way of the demo, or of the teacher that is asked about."""
+    if arguments.teacher is not None:
+        from agent.cli.doctor_teacher import probe_teacher
+
+        return report_checks(probe_teacher(arguments.teacher), json_lines=arguments.json, about="the teacher")
+    checks = [
+        *check_python(),
+        *check_packages(),
+        check_device(),
+        check_memory(),
+        *check_disk(),
+        *check_settings(),
+    ]
+    return report_checks(checks, json_lines=arguments.json, about="the demo")
+
+
+def report_checks(checks: Sequence[Check], *, json_lines: bool, about: str) -> int:
+    """Print them, as lines or as one JSON object; 1 when one failed."""
+    failed = [check for check in checks if check.ok is False]
+    if json_lines:
+        print(json.dumps({"ok": not failed, "checks": [check._asdict() for check in checks]}))
+    else:
+        for check in checks:
+            mark = {True: "ok  ", False: "FAIL", None: "    "}[check.ok]
+            remedy = f"; {check.remedy}" if check.ok is False and check.remedy else ""
+            print(f"{mark} {check.name}: {check.found}{remedy}")
+        print(f"everything that {about} needs is here" if not failed else f"{len(failed)} to mend")
+    return 1 if failed else 0
+
+
+def check_python() -> list[Check]:
+    """Interpreter and processors."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    return [
+        Check("python", sys.version_info >= (3, 11), version, "install Python 3.11 or later"),
+        Check("system", None, f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"),
+    ]
+
+
+def check_packages() -> list[Check]:
+    """Versions of what is needed, and which extras are installed."""
+    checks = []
+    for name in NEEDED:
+        version = _version(name)
+        checks.append(Check(name, version is not None, version or "not installed", "run: make setup"))
+    for name, extra in OPTIONAL.items():
+        checks.append(Check(name, None, _version(name) or f"not installed (extra `{extra}`)"))
+    return checks
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_device() -> Check:
+    """What torch would compute on."""
+    try:
+        import torch
+    except ImportError as error:
+        return Check("device", False, f"torch cannot be loaded ({error})", "run: make setup")
+    if torch.cuda.is_available():
+        name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
+        return Check("device", True, f"{torch.cuda.device_count()} x {name}, {memory / GIB:.0f} GiB each")
+    return Check("device", True, f"processor, {torch.get_num_threads()} threads (the demo needs no GPU)")
+
+
+def check_memory() -> Check:
+    """Free memory, where the system tells."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return Check("memory", None, "the system does not tell")
+    return Check(
+        "memory",
+        whole >= MIN_MEMORY,
+        f"{whole / GIB:.1f} GiB, {free / GIB:.1f} GiB unused",
+        f"the demo needs {MIN_MEMORY / GIB:.0f} GiB",
+    )
+
+
+def check_disk() -> list[Check]:
+    """Room for runs, and whether they can be written."""
+    from agent.cli.main import RUNS
+
+    folder = next(path for path in (RUNS, *RUNS.parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    return [
+        Check(
+            "disk",
+            free >= MIN_DISK,
+            f"{free / GIB:.1f} GiB free for {folder}",
+            f"make {MIN_DISK / GIB:.0f} GiB free",
+        ),
+        Check(
+            "runs",
+            os.access(folder, os.W_OK),
+            f"{folder} can be written" if os.access(folder, os.W_OK) else f"{folder} cannot be written",
+            "give --runs-dir FOLDER",
+        ),
+    ]
+
+
+def check_settings() -> list[Check]:
+    """Every file in runs/configs/: read, validated, and its files looked for."""
+    from agent.cli.main import RUNS
+
+    return [_check_config(path) for path in sorted((RUNS / "configs").glob("*.yaml"))]
+
+
+def _check_config(path: Path) -> Check:
+    from agent.settings.file import DATA_VARIABLE, load_settings
+
+    try:
+        load_settings(path, data_root=os.environ.get(DATA_VARIABLE))
+    except OperatorError as error:
+        blocking = False if path.stem == "demo" else None
+        return Check(path.name, blocking, str(error).removeprefix(f"{path}:"))
+    return Check(path.name, True, "sound")

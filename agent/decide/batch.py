@@ -1,0 +1,80 @@
+"""One error batch as it comes to the bench, and what a tool call brings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from agent.loop.state import Allotment
+from tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem, Record
+
+
+class ToolResult(Record):
+    """What one call brought.
+    `answer` goes to the model, `outcome` into the decision, the records into the batch.
+    """
+
+    answer: dict[str, Any]
+    outcome: str
+    asked: int = 0
+    samples: int = 0
+    mistakes: tuple[Mistake, ...] = ()
+    skills: tuple[MissingSkill, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+
+
+class Batch(NamedTuple):
+    """One error batch as it comes to the bench."""
+
+    iteration: int
+    allotment: Allotment
+    attempts: Sequence[Attempt]
+    """The wrong attempts of the batch, in the order of the allotment."""
+    served: Mapping[str, Sequence[str]]
+    """Skills that were served to a problem in earlier iterations."""
+    known_skills: Sequence[str]
+    """Canonical skills so far; new wordings are matched to them."""
+    taken: frozenset[str]
+    """Pool samples that were trained on before."""
+
+
+def usable(found: Sequence[Candidate]) -> int:
+    """How many candidates may be trained on."""
+    return sum(candidate.accepted for candidate in found)
+
+
+def sample_result(found: Sequence[Candidate], budget: int, *, verb: str) -> ToolResult:
+    """What a call for samples brought, for the model and for the decision; `verb` is found or made."""
+    fit = usable(found)
+    refused = Counter(c.reason for c in found if not c.accepted)
+    got = min(budget, fit)
+    reserve = f", {fit - got} in reserve" if fit > got else ""
+    told = "".join(f", {count} rejected: {reason}" for reason, count in sorted(refused.items()))
+    answer = {verb: got, "asked": budget, "rejected": dict(sorted(refused.items()))}
+    return ToolResult(
+        answer=answer,
+        outcome=f"{verb} {got} of {budget}{reserve}{told}",
+        samples=got,
+        candidates=tuple(found),
+    )
+
+
+def answer_text(problem: Problem, attempt: Attempt) -> str:
+    """The student's answer in words; empty when it gave none."""
+    if attempt.answer is None or not problem.choices:
+        return attempt.answer or ""
+    return problem.choices[problem.letters.index(attempt.answer)]
+
+
+def show_error(problem: Problem, attempt: Attempt, mistake: Mistake | None) -> dict[str, Any]:
+    """One error in full, as the deciding model reads it."""
+    return {
+        "problem": problem.id,
+        "question": problem.question,
+        "choices": list(problem.choices),
+        "gold": problem.target,
+        "steps": list(attempt.steps),
+        "answer": attempt.answer,
+        "mistake_step": mistake.step if mistake else None,
+    }

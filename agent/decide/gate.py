@@ -1,0 +1,69 @@
+"""Accept or reject a checkpoint, and what follows from either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from agent.loop.state import LoopState
+from agent.run.context import Context, StopReason
+from tools.records import Attempt, Comparison, Problem
+
+
+class Verdict(NamedTuple):
+    """What the gate changes in the state."""
+
+    comparison: Comparison
+    best: str
+    no_gain: int
+    """Rejected iterations in a row."""
+    withdrawn: list[int]
+    """Iterations whose lessons are not used again."""
+
+
+def judge_checkpoint(
+    before: list[Attempt],
+    after: list[Attempt],
+    *,
+    problems: Mapping[str, Problem],
+    state: LoopState,
+    context: Context,
+) -> Verdict:
+    """Paired comparison on the gate (methods, section 7).
+
+    The best checkpoint is kept. Lessons accumulate: those of a rejected iteration stay for the next training,
+    since a gain within noise says nothing against them; only where a sentinel skill fell are they withdrawn.
+    """
+    from tools.evaluate.compare import compare_attempts
+
+    comparison = compare_attempts(
+        before,
+        after,
+        split="gate",
+        problems=list(problems.values()),
+        seed=context.settings.run.seed,
+        min_gain=context.settings.gate.min_gain,
+    )
+    withdrawn = [] if comparison.accepted or not comparison.sentinels_fallen else [state["iteration"]]
+    return Verdict(
+        comparison=comparison,
+        best=state["checkpoint"] if comparison.accepted else state["best"],
+        no_gain=0 if comparison.accepted else state["no_gain"] + 1,
+        withdrawn=withdrawn,
+    )
+
+
+def find_stop(
+    state: LoopState, *, errors: int, gate_accuracy: float, spent: str, context: Context
+) -> StopReason | None:
+    """Why the run ends before its next iteration; None when it goes on. First reason in the order below."""
+    budget = context.settings.budget
+    if budget.target is not None and gate_accuracy >= budget.target:
+        return "target_reached"
+    if errors == 0:
+        return "no_errors"
+    if state["no_gain"] >= 2:
+        return "no_gain_twice"
+    if state["iteration"] >= budget.iterations:
+        return "iteration_limit"
+    return "budget_spent" if spent else None

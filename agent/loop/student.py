@@ -1,0 +1,96 @@
+"""The student of a real run: a transformers model, answering and training in processes of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from agent.run.folder import RunFolder
+from agent.settings.tree import Settings
+from tools.evaluate.student import evaluate_student
+from tools.records import Attempt, Checkpoint, Lesson, Problem
+from tools.train.host import StudentHost
+from tools.train.job import StudentSource, TrainProgress
+from tools.train.run import train_student
+
+
+class LocalStudent:
+    """Satisfies `Student`. Its host begins to import torch in the background as soon as it is made."""
+
+    def __init__(self, settings: Settings, *, folder: RunFolder) -> None:
+        self._settings, self._folder = settings, folder
+        self._host = StudentHost()
+
+    def __enter__(self) -> LocalStudent:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._host.close()
+
+    def evaluate(
+        self,
+        problems: Sequence[Problem],
+        *,
+        checkpoint: Checkpoint,
+        store: Path,
+        on_answer: Callable[[int, int, int], None],
+    ) -> list[Attempt]:
+        """See `Student`."""
+        return evaluate_student(
+            problems,
+            model=self._source(checkpoint),
+            options=self._settings.student.generate,
+            workers=self._settings.student.workers,
+            on_answer=on_answer,
+            store=store,
+            host=self._host,
+        )
+
+    def train(
+        self,
+        lessons: Sequence[Lesson],
+        *,
+        checkpoint_id: str,
+        folder: Path,
+        replay: Sequence[Problem],
+        max_seconds: float | None,
+        on_progress: Callable[[int, int, float | None], None],
+    ) -> Checkpoint:
+        """See `Student`.
+        The recipe's seed is moved on by the run's, so that a run with another seed trains anew.
+        """
+        recipe = self._settings.train
+        caps = [cap for cap in (recipe.max_seconds, max_seconds) if cap is not None]
+        changes = {"seed": recipe.seed + self._settings.run.seed, "max_seconds": min(caps) if caps else None}
+
+        def advance(progress: TrainProgress) -> None:
+            on_progress(progress.step, progress.steps, progress.loss)
+
+        return train_student(
+            lessons,
+            base=self._source(base_checkpoint(self._settings)),
+            recipe=recipe.model_copy(update=changes),
+            folder=folder,
+            checkpoint_id=checkpoint_id,
+            on_progress=advance,
+            replay=replay,
+            host=self._host,
+        )
+
+    def _source(self, checkpoint: Checkpoint) -> StudentSource:
+        student = self._settings.student
+        return StudentSource(
+            base=student.base,
+            adapter=None if checkpoint.parent is None else str(self._folder.path / checkpoint.folder),
+            checkpoint=checkpoint.id,
+            prompt=student.prompt,
+            image_first=student.image_first,
+        )
+
+
+def base_checkpoint(settings: Settings) -> Checkpoint:
+    """The untuned student."""
+    return Checkpoint(id="base", parent=None, folder=settings.student.base, lessons=0, recipe="", loss=None)
