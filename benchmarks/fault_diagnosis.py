@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.run.folder import RunFolder
-from agent.run.recorded_teacher import RecordingTeacher, ReplyStore, TestFence
+from agent.run.recorded_teacher import RecordingTeacher
+from agent.run.reply_store import ReplyStore
+from agent.run.split_guard import TestSplitGuard
 from tools.errors import BudgetSpent, OperatorError
 from tools.evaluate.score import make_attempts
 from tools.locate.answer_switch import SwitchOptions, locate_mistakes
@@ -72,8 +74,8 @@ def diagnose(folder: Path, *, url: str, errors: int, concurrency: int = 16, caps
     store = ReplyStore(folder / "teacher.sqlite")
     try:
         with ChatStack(options, keys={}, path=folder / "paid.sqlite", run="faults") as stack:
-            fence = TestFence([])
-            whole = RecordingTeacher(stack.teacher(), store=store, folder=run, fence=fence, identity="chat")
+            guard = TestSplitGuard([])
+            whole = RecordingTeacher(stack.teacher(), store=store, folder=run, guard=guard, identity="chat")
             teacher = whole.scoped("investigate", iteration=1, allowance=None)
             mistakes = locate_mistakes(
                 attempts, problems=problems, teacher=teacher, iteration=1, options=SwitchOptions()

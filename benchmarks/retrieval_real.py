@@ -26,10 +26,11 @@ from scipy.sparse.linalg import svds
 from benchmarks.tables import parse_arguments, write_table
 from tools.retrieve.chroma import SkillCollection
 from tools.retrieve.dense import DenseIndex, FilteredIndex
-from tools.retrieve.embeddings import Embedding, HashingEmbedding, Vectors, make_unit
+from tools.retrieve.embeddings import HashingEmbedding
 from tools.retrieve.lexical import SearchIndex, SkillIndex
 from tools.retrieve.segment import make_segment, split_words
 from tools.retrieve.select import HybridIndex
+from tools.retrieve.vectors import Embedding, Vectors, make_unit
 
 K = 10
 DRAWS = 2000

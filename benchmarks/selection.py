@@ -22,7 +22,7 @@ from tools.locate.answer_switch import SwitchOptions, locate_mistakes
 from tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem
 from tools.retrieve.chroma import SkillCollection
 from tools.retrieve.dense import DenseIndex
-from tools.retrieve.embeddings import Embedding, HashingEmbedding
+from tools.retrieve.embeddings import HashingEmbedding
 from tools.retrieve.lexical import SkillIndex
 from tools.retrieve.rivals import METHODS, Means, Request
 from tools.retrieve.rivals.ablations import steps_as_skills, validation_as_skills
@@ -30,6 +30,7 @@ from tools.retrieve.rivals.gradients import StudentGradients
 from tools.retrieve.rivals.perplexity import FolderPerplexity
 from tools.retrieve.rivals.superfiltering import make_exchange
 from tools.retrieve.select import HybridIndex
+from tools.retrieve.vectors import Embedding
 from tools.tag import tag_missing_skills, tag_required_skills
 from tools.teacher.world import WorldTeacher
 from tools.train.job import StudentSource

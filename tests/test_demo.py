@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.run.folder import RunFolder
-from agent.run.recorded_teacher import find_test_leaks
+from agent.run.split_guard import find_test_leaks
 from tools.records import Lesson, Problem, from_jsonl
 
 ROOT = Path(__file__).parent.parent

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
+from agent.cli.checks import Check, report_checks
+from agent.settings.places import CONFIGS, RUNS
 from tools.errors import OperatorError
 
 NEEDED = (
@@ -40,15 +39,6 @@ MIN_DISK, MIN_MEMORY = 2 * GIB, 3 * GIB
 """What the demo needs: free disk for pictures and checkpoints, memory for two students and the pool."""
 
 
-class Check(NamedTuple):
-    """One finding; `ok` is None where nothing is asked of it."""
-
-    name: str
-    ok: bool | None
-    found: str
-    remedy: str = ""
-
-
 def run_doctor(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 when one of them stands in the way of the demo, or of the teacher that is asked about."""
     if arguments.teacher is not None:
@@ -64,20 +54,6 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         *check_settings(),
     ]
     return report_checks(checks, json_lines=arguments.json, about="the demo")
-
-
-def report_checks(checks: Sequence[Check], *, json_lines: bool, about: str) -> int:
-    """Print them, as lines or as one JSON object; 1 when one failed."""
-    failed = [check for check in checks if check.ok is False]
-    if json_lines:
-        print(json.dumps({"ok": not failed, "checks": [check._asdict() for check in checks]}))
-    else:
-        for check in checks:
-            mark = {True: "ok  ", False: "FAIL", None: "    "}[check.ok]
-            remedy = f"; {check.remedy}" if check.ok is False and check.remedy else ""
-            print(f"{mark} {check.name}: {check.found}{remedy}")
-        print(f"everything that {about} needs is here" if not failed else f"{len(failed)} to mend")
-    return 1 if failed else 0
 
 
 def check_python() -> list[Check]:
@@ -136,8 +112,6 @@ def check_memory() -> Check:
 
 def check_disk() -> list[Check]:
     """Room for runs, and whether they can be written."""
-    from agent.cli.main import RUNS
-
     folder = next(path for path in (RUNS, *RUNS.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     return [
@@ -158,9 +132,7 @@ def check_disk() -> list[Check]:
 
 def check_settings() -> list[Check]:
     """Every file in runs/configs/: read, validated, and its files looked for."""
-    from agent.cli.main import RUNS
-
-    return [_check_config(path) for path in sorted((RUNS / "configs").glob("*.yaml"))]
+    return [_check_config(path) for path in sorted(CONFIGS.glob("*.yaml"))]
 
 
 def _check_config(path: Path) -> Check:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.cli.doctor import Check
-from agent.cli.run import read_keys
+from agent.cli.checks import Check
 from agent.settings.file import DATA_VARIABLE, load_settings
+from agent.settings.keys import read_keys
 from tools.errors import OperatorError
 from tools.locate.rivals import NEEDS as METHOD_NEEDS
 from tools.teacher.chat_asking import REMEDIES, stop_line

@@ -17,11 +17,11 @@ from tools.errors import OperatorError
 
 if TYPE_CHECKING:
     from tools.retrieve.chroma import SkillCollection
-    from tools.retrieve.embeddings import Embedding
     from tools.retrieve.index_files import Manifest
     from tools.retrieve.lexical import Hit, SearchIndex, SkillIndex, Where
     from tools.retrieve.segment import Sample
     from tools.retrieve.sources import SampleSource
+    from tools.retrieve.vectors import Embedding
 
 CHOICE = "index.json"
 OFF = "dense search is off: no embedding was chosen (--embedding)"

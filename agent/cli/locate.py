@@ -19,7 +19,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.config, arguments.overrides)
     teacher = None
     if any(not label.gaps for label in labels):
-        from agent.loop.driver import build_teacher
+        from agent.loop.parts import build_teacher
 
         teacher = build_teacher(settings)
     curves = label_curves(labels, teacher=teacher, prior=settings.locate.prior)

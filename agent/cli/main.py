@@ -14,9 +14,8 @@ from typing import NoReturn
 
 from agent.cli.data_options import KNOWN, add_data_commands, add_reading_options
 from agent.cli.index_options import add_index
+from agent.settings.places import CONFIGS, RUNS
 
-HOUSE = Path(__file__).resolve().parents[2]
-RUNS = HOUSE / "runs"
 CONTROLS = ("random", "uniform", "insta", "superfiltering", "full", "validation-only")
 SHOW_WHAT = "errors, skills, lessons, decisions, or the id of any record (a beginning is enough)"
 
@@ -133,7 +132,7 @@ def _add_locate(sub: argparse.ArgumentParser) -> None:
     calibrate.add_argument(
         "--config",
         type=Path,
-        default=RUNS / "configs" / "demo.yaml",
+        default=CONFIGS / "demo.yaml",
         metavar="CONFIG",
         help="settings file whose teacher is asked for labels without gaps (default: the demo's)",
     )

@@ -9,27 +9,25 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from agent.cli.main import RUNS
 from agent.run.folder import RunFolder, find_run, make_run
 from agent.run.outcome import Outcome, chance_of, cost_by_stage, read_outcome
 from agent.settings.file import DATA_VARIABLE, dump_settings, load_settings
+from agent.settings.places import CONFIGS, RUNS
 from agent.settings.tree import Settings
 from agent.show.progress import ClosableReporter, make_reporter
 from tools.errors import OperatorError, StopRequested
-
-if TYPE_CHECKING:
-    from agent.loop.driver import Parts
 
 Loop = Callable[[ClosableReporter], object]
 
 
 def start_run(arguments: argparse.Namespace) -> int:
     """A new run folder, and the loop in it."""
-    config = RUNS / "configs" / "demo.yaml" if arguments.command == "demo" else arguments.config
+    config = CONFIGS / "demo.yaml" if arguments.command == "demo" else arguments.config
     settings = load_settings(config, collect_overrides(arguments), data_root=os.environ.get(DATA_VARIABLE))
+    from agent.loop.checks import check_parts, find_parts
+
     check_parts(settings)
     if arguments.dry_run:
         return print_plan(settings, json_lines=arguments.json)
@@ -51,6 +49,8 @@ def resume_run(arguments: argparse.Namespace) -> int:
     """Go on with a run."""
     folder = find_run(arguments.runs_dir, arguments.run)
     settings = load_settings(folder.path / "settings.yaml")
+    from agent.loop.checks import check_parts, find_parts
+
     check_parts(settings)
     parts = find_parts(settings)
     from agent.loop.driver import resume_loop
@@ -65,54 +65,6 @@ def collect_overrides(arguments: argparse.Namespace) -> list[str]:
     """key=value pairs, the named options last."""
     named = {"run.seed": arguments.seed, "run.name": arguments.name, "control": arguments.control}
     return [*arguments.overrides, *(f"{key}={value}" for key, value in named.items() if value is not None)]
-
-
-def check_parts(settings: Settings) -> None:
-    """What the settings name is there, before a folder is made. Raises OperatorError."""
-    from agent.loop.controls import check_means
-    from prompts import PromptMissing, prompt_digest
-    from tools.locate.rivals import location_method
-    from tools.train.job import check_base
-
-    check_base(settings.student.base)
-    check_means(settings)
-    _check_dense(settings)
-    location_method(settings.locate.method)
-    try:
-        prompt_digest(settings.student.prompt)
-    except PromptMissing as error:
-        raise OperatorError(str(error), where="student.prompt", remedy="name one of them") from None
-
-
-def _check_dense(settings: Settings) -> None:
-    if settings.diagnosed and settings.retrieve.embedding != "none":
-        from tools.retrieve.embeddings import make_embedding
-
-        make_embedding(settings.embedding_options)
-    if settings.diagnosed and settings.skills.tag == "all" and settings.retrieve.chroma_server is not None:
-        from tools.retrieve.chroma import check_server
-
-        check_server(settings.retrieve.chroma_server)
-
-
-def find_parts(settings: Settings) -> Parts:
-    """The key of the deciding model, from the environment variable that the settings name."""
-    from agent.loop.driver import Parts
-
-    name = settings.decide.key_env
-    keys = {} if name is None else read_keys([name], where="decide.key_env")
-    chat, embed = settings.teacher.chat if settings.teacher.kind == "chat" else None, settings.embed_endpoint
-    names = {*(chat.key_names if chat else ()), *((embed.key_env,) if embed and embed.key_env else ())}
-    return Parts(key=keys.get(name or ""), keys=read_keys(sorted(names), where="teacher.chat.key_env"))
-
-
-def read_keys(names: Sequence[str], *, where: str) -> dict[str, str]:
-    """Keys from the environment; raises OperatorError for a variable that is not set."""
-    for name in names:
-        if not os.environ.get(name):
-            remedy = f"export {name}=..., or set {where} to null"
-            raise OperatorError("the environment variable is not set", where=where, value=name, remedy=remedy)
-    return {name: os.environ[name] for name in names}
 
 
 def run_to_end(folder: RunFolder, loop: Loop, *, json_lines: bool) -> int:
@@ -206,6 +158,8 @@ def discard_unbegun(folder: RunFolder) -> None:
 
 def print_plan(settings: Settings, *, json_lines: bool) -> int:
     """The resolved settings, and what would be done with them."""
+    from agent.loop.plan import plan_of
+
     plan = plan_of(settings)
     if json_lines:
         print(json.dumps({"settings": settings.model_dump(mode="json"), "plan": plan}))
@@ -214,25 +168,3 @@ def print_plan(settings: Settings, *, json_lines: bool) -> int:
     for key, value in plan.items():
         print(f"# {key}: {value}")
     return 0
-
-
-def plan_of(settings: Settings) -> dict[str, Any]:
-    """What a run may use, in words and numbers."""
-    budget, data = settings.budget, settings.data
-    chat = settings.teacher.chat if settings.teacher.kind == "chat" else None
-    sources = {split: getattr(data, split) for split in ("pool", "diagnosis", "gate", "test")}
-    plan = {
-        "data": "embedded world" if data.world else {k: str(Path(s.path)) for k, s in sources.items() if s},
-        "questions": data.world.sizes.model_dump() if data.world else {k: s.limit for k, s in sources.items() if s},
-        "iterations at most": budget.iterations,
-        "samples at most": budget.total.samples,
-        "samples per iteration": budget.iteration.samples,
-        "teacher calls at most": budget.total.teacher_calls,
-        "seconds at most": budget.total.seconds,
-        "decided by": settings.decide.model if settings.control == "none" else f"control: {settings.control}",
-    }
-    if chat is not None and settings.diagnosed:
-        from agent.decide.forecast import forecast
-
-        plan |= {f"forecast, {name}": line for name, line in forecast(settings, chat=chat).items()}
-    return plan

@@ -1,13 +1,23 @@
-"""One error batch as it comes to the bench, and what a tool call brings."""
+"""One error batch as the tool executor gets it, and what a tool call brings."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
-from agent.loop.state import Allotment
 from tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem, Record
+
+
+class Allotment(TypedDict):
+    """One error batch and what it may use."""
+
+    batch: str
+    problems: list[str]
+    samples: int
+    teacher_calls: int | None
+    batches: int
+    """How many batches share the iteration: retrieval keeps that many times its share in reserve."""
 
 
 class ToolResult(Record):
@@ -25,7 +35,7 @@ class ToolResult(Record):
 
 
 class Batch(NamedTuple):
-    """One error batch as it comes to the bench."""
+    """One error batch as the tool executor gets it."""
 
     iteration: int
     allotment: Allotment

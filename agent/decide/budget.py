@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agent.run.context import BudgetView
 from agent.run.folder import RunFolder
+from agent.run.reporter import BudgetView
 from agent.settings.tree import BudgetSettings, Caps
 from tools.records import Decision, Lesson
 

@@ -26,7 +26,7 @@ from langchain_core.messages import (
 
 from agent.decide.batch import Batch, ToolResult
 from agent.decide.chat_model import PaidDecider, decide_options
-from agent.decide.executor import Workbench
+from agent.decide.executor import ToolExecutor
 from agent.run.context import Context
 from agent.settings.tree import DecideSettings
 from prompts import render_prompt
@@ -77,36 +77,36 @@ def investigate_batch(
     teacher = context.teacher.scoped(
         "investigate", iteration=batch.iteration, allowance=allotment["teacher_calls"]
     )
-    bench = Workbench(batch, context=context, teacher=teacher)
+    executor = ToolExecutor(batch, context=context, teacher=teacher)
     decisions: list[Decision] = []
-    if "locate_mistakes" not in bench.tools:
-        bench.skip_locating()
+    if "locate_mistakes" not in executor.tools:
+        executor.skip_locating()
         method = context.settings.locate.method
         reason = f"this teacher cannot do what {method} asks of it, so that the whole rationale is the evidence"
-        skipped = ToolResult(answer={}, outcome=f"skipped for {len(bench.mistakes)} errors")
+        skipped = ToolResult(answer={}, outcome=f"skipped for {len(executor.mistakes)} errors")
         decisions.append(
             _record(batch, "locate_mistakes", {"reason": reason}, skipped, step=0, context=context)
         )
-    _converse(bench, decisions, facts=_facts(bench, history, context.settings.decide), context=context)
+    _converse(executor, decisions, facts=_facts(executor, history, context.settings.decide), context=context)
     return BatchOutcome(
-        mistakes=tuple(bench.mistakes),
-        skills=tuple(bench.skills),
-        fetched={step: tuple(found) for step, found in bench.fetched.items()},
-        budgets=bench.budgets,
+        mistakes=tuple(executor.mistakes),
+        skills=tuple(executor.skills),
+        fetched={step: tuple(found) for step, found in executor.fetched.items()},
+        budgets=executor.budgets,
         decisions=tuple(decisions),
     )
 
 
 def _converse(
-    bench: Workbench, decisions: list[Decision], *, facts: Mapping[str, Any], context: Context
+    executor: ToolExecutor, decisions: list[Decision], *, facts: Mapping[str, Any], context: Context
 ) -> None:
     settings = context.settings.decide
-    system = render_prompt("decide", tools=list(bench.tools), max_steps=settings.max_steps)
+    system = render_prompt("decide", tools=list(executor.tools), max_steps=settings.max_steps)
     talk = Conversation(system, facts)
     decider = context.decider
     if isinstance(decider, PaidDecider):
-        decider = decider.scoped(bench.batch.iteration)
-    model = decider.bind_tools(list(bench.tools.values()))
+        decider = decider.scoped(executor.batch.iteration)
+    model = decider.bind_tools(list(executor.tools.values()))
     why = f"ended by the limit of {settings.max_steps} steps"
     for _ in range(settings.max_steps):
         context.stop_if_asked()
@@ -122,28 +122,28 @@ def _converse(
         if not reply.tool_calls and not reply.invalid_tool_calls:
             talk.add(HumanMessage(NO_CALL))
         for call in reply.tool_calls:
-            if _perform(bench, call, talk, decisions, context=context):
+            if _perform(executor, call, talk, decisions, context=context):
                 return
     cut = ToolResult(answer={}, outcome=why)
     arguments = {"reason": "the deciding model did not end the batch itself"}
     decisions.append(
-        _record(bench.batch, "finish_batch", arguments, cut, step=len(decisions), context=context)
+        _record(executor.batch, "finish_batch", arguments, cut, step=len(decisions), context=context)
     )
 
 
 def _perform(
-    bench: Workbench, call: ToolCall, talk: Conversation, decisions: list[Decision], *, context: Context
+    executor: ToolExecutor, call: ToolCall, talk: Conversation, decisions: list[Decision], *, context: Context
 ) -> bool:
     """One tool call, its answer, and its decision; whether it ended the batch."""
     context.stop_if_asked()
     step = len(decisions)
-    result = bench.perform(call["name"], call["args"], step=step)
+    result = executor.perform(call["name"], call["args"], step=step)
     talk.add(
         ToolMessage(
             json.dumps(result.answer, ensure_ascii=False), tool_call_id=call["id"] or "", name=call["name"]
         )
     )
-    decisions.append(_record(bench.batch, call["name"], call["args"], result, step=step, context=context))
+    decisions.append(_record(executor.batch, call["name"], call["args"], result, step=step, context=context))
     return call["name"] == "finish_batch" and "error" not in result.answer
 
 
@@ -180,10 +180,10 @@ def _record(
 
 
 def _facts(
-    bench: Workbench, history: Sequence[Mapping[str, Any]], settings: DecideSettings
+    executor: ToolExecutor, history: Sequence[Mapping[str, Any]], settings: DecideSettings
 ) -> dict[str, Any]:
     """What the model is told about the batch; no test problem and no gate problem is in it."""
-    batch = bench.batch
+    batch = executor.batch
     return {
         "iteration": batch.iteration,
         "batch": batch.allotment["batch"],
@@ -192,7 +192,7 @@ def _facts(
         "samples_left": batch.allotment["samples"],
         "teacher_calls_left": batch.allotment["teacher_calls"],
         "steps": settings.max_steps,
-        "tools": list(bench.tools),
+        "tools": list(executor.tools),
         "tried": list(history),
     }
 

@@ -1,6 +1,6 @@
 """The tools at work on one error batch: arguments in, records and an answer for the deciding model out.
 
-A `Workbench` holds what the batch's calls have brought so far. `perform` validates a call, runs it under a
+A `ToolExecutor` holds what the batch's calls have brought so far. `perform` validates a call, runs it under a
 receipt, and takes its records in; whatever the model got wrong comes back as text and costs it one of its
 steps.
 """
@@ -26,7 +26,7 @@ from tools.teacher.protocol import FailureRequest
 SKIPPED = Switch("none", -1, 0.0, 0, (), 0)
 
 
-class Workbench:
+class ToolExecutor:
     """See the module's docstring."""
 
     def __init__(self, batch: Batch, *, context: Context, teacher: RecordingTeacher) -> None:
@@ -254,7 +254,7 @@ class Workbench:
             budget=checked.budget,
             seed=self._seed(step),
             folder=self._context.folder.path / "made",
-            forbidden=self._context.forbid,
+            overlap_of=self._context.overlap_of,
         )
         return sample_result(made, checked.budget, verb="made")
 

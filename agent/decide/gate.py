@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from agent.loop.state import LoopState
-from agent.run.context import Context, StopReason
+from agent.run.context import Context
+from agent.run.reporter import StopReason
 from tools.records import Attempt, Comparison, Problem
 
 
@@ -26,10 +26,11 @@ def judge_checkpoint(
     after: list[Attempt],
     *,
     problems: Mapping[str, Problem],
-    state: LoopState,
+    iteration: int,
+    no_gain: int,
     context: Context,
 ) -> Verdict:
-    """Paired comparison on the gate (methods, section 7).
+    """Paired comparison on the gate (methods, section 7); `no_gain` iterations in a row were rejected before.
 
     The best checkpoint is kept. Lessons accumulate: those of a rejected iteration stay for the next training,
     since a gain within noise says nothing against them; only where a sentinel skill fell are they withdrawn.
@@ -44,17 +45,17 @@ def judge_checkpoint(
         seed=context.settings.run.seed,
         min_gain=context.settings.gate.min_gain,
     )
-    withdrawn = [] if comparison.accepted or not comparison.sentinels_fallen else [state["iteration"]]
+    withdrawn = [] if comparison.accepted or not comparison.sentinels_fallen else [iteration]
     return Verdict(
         comparison=comparison,
-        best=state["checkpoint"] if comparison.accepted else state["best"],
-        no_gain=0 if comparison.accepted else state["no_gain"] + 1,
+        best=comparison.after if comparison.accepted else comparison.before,
+        no_gain=0 if comparison.accepted else no_gain + 1,
         withdrawn=withdrawn,
     )
 
 
 def find_stop(
-    state: LoopState, *, errors: int, gate_accuracy: float, spent: str, context: Context
+    *, iteration: int, no_gain: int, errors: int, gate_accuracy: float, spent: str, context: Context
 ) -> StopReason | None:
     """Why the run ends before its next iteration; None when it goes on. First reason in the order below."""
     budget = context.settings.budget
@@ -62,8 +63,8 @@ def find_stop(
         return "target_reached"
     if errors == 0:
         return "no_errors"
-    if state["no_gain"] >= 2:
+    if no_gain >= 2:
         return "no_gain_twice"
-    if state["iteration"] >= budget.iterations:
+    if iteration >= budget.iterations:
         return "iteration_limit"
     return "budget_spent" if spent else None

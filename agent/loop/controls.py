@@ -16,7 +16,7 @@ from tools.retrieve.rivals import Means, Request, Selection, selection_method
 
 if TYPE_CHECKING:
     from agent.run.context import Context
-    from tools.retrieve.embeddings import Embedding
+    from tools.retrieve.vectors import Embedding
 
 
 def check_control(settings: Settings, problems: Mapping[Split, Mapping[str, Problem]]) -> None:

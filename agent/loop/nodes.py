@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.decide.batch import Batch
+from agent.decide.batch import Allotment, Batch
 from agent.decide.budget import allot_shares, measure_remaining, view_budget
 from agent.decide.conversation import BatchOutcome, investigate_batch
 from agent.decide.gate import find_stop, judge_checkpoint
@@ -14,7 +14,7 @@ from agent.decide.history import known_skills, read_history, served_skills
 from agent.loop.assemble import make_lessons, pick_samples, settle_decisions
 from agent.loop.controls import draw_control, tell_control
 from agent.loop.evaluate import measure_checkpoint, read_attempts, read_checkpoint
-from agent.loop.state import Allotment, BranchState, LoopState
+from agent.loop.state import BranchState, LoopState
 from agent.run.context import Context
 from tools.records import (
     Checkpoint,
@@ -45,8 +45,15 @@ def triage(state: LoopState, *, context: Context) -> Change:
         cards = context.folder.read_records("scorecards.jsonl", Scorecard)
         accuracy = next(c.accuracy.value for c in cards if (c.checkpoint, c.split) == (state["best"], "gate"))
         spent = measure_remaining(context.folder, budget=budget, iteration=iteration + 1).spent()
-        spent = spent or (context.purse.refused if context.purse else "")
-        stop = find_stop(state, errors=len(wrong), gate_accuracy=accuracy, spent=spent, context=context)
+        spent = spent or (context.spend_limits.refused if context.spend_limits else "")
+        stop = find_stop(
+            iteration=iteration,
+            no_gain=state["no_gain"],
+            errors=len(wrong),
+            gate_accuracy=accuracy,
+            spent=spent,
+            context=context,
+        )
         why = f": {spent}" if stop == "budget_spent" else ""
         summary.append(f"{len(wrong)} errors; " + (f"{stop}{why}" if stop else "going on"))
     context.reporter.budget_changed(view_budget(context.folder, budget=budget, iteration=iteration))
@@ -182,7 +189,12 @@ def gate(state: LoopState, *, context: Context) -> Change:
             read_attempts(name, "gate", context=context) for name in (state["best"], state["checkpoint"])
         )
         verdict = judge_checkpoint(
-            before, after, problems=context.problems["gate"], state=state, context=context
+            before,
+            after,
+            problems=context.problems["gate"],
+            iteration=iteration,
+            no_gain=state["no_gain"],
+            context=context,
         )
         _keep_comparison(verdict.comparison, context=context)
         decisions = folder.read_records("decisions.jsonl", Decision)

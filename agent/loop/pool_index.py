@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
+from agent.run.context import IndexFor
 from agent.run.folder import RunFolder
 from agent.run.receipts import Receipts
 from agent.run.recorded_teacher import RecordingTeacher
@@ -22,16 +23,6 @@ from tools.tag import RequiredSkills, tag_required_skills
 
 if TYPE_CHECKING:
     from tools.teacher.embedding import EndpointEmbedding
-
-
-class IndexFor(Protocol):
-    """The index to search for the missing skills of some errors."""
-
-    def __call__(
-        self, skills: Sequence[MissingSkill], *, problems: Mapping[str, Problem], taken: AbstractSet[str]
-    ) -> SearchIndex:
-        """`problems` holds the errors' questions, `taken` the ids of samples that were trained on before."""
-        ...
 
 
 class Indexed(NamedTuple):

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from agent.run.context import Reporter
 from agent.run.folder import RunFolder
 from agent.run.receipts import Receipts
-from agent.run.recorded_teacher import TestFence
+from agent.run.reporter import Reporter
+from agent.run.split_guard import TestSplitGuard
 from agent.settings.sources import read_source
 from agent.settings.tree import DataSettings, Settings, SourceSettings
 from tools.data.firewall import Firewall, FirewallOptions, Overlap, check_firewall
@@ -51,7 +51,7 @@ def read_splits(
 
 
 def keep_apart(
-    problems: Problems, *, options: FirewallOptions, receipts: Receipts, fence: TestFence
+    problems: Problems, *, options: FirewallOptions, receipts: Receipts, guard: TestSplitGuard
 ) -> tuple[Problems, list[Overlap]]:
     """The splits without what overlaps, and the overlaps; raises OperatorError under the policy `stop`.
 
@@ -68,7 +68,7 @@ def keep_apart(
     overlaps = [Overlap.model_validate(value) for value in kept]
     out: dict[Split, set[str]] = {"pool": {overlap.pool for overlap in overlaps}}
     for split in ("diagnosis", "gate"):
-        shown = [problem for problem in problems[split].values() if fence.shows(problem)]
+        shown = [problem for problem in problems[split].values() if guard.shows(problem)]
         if shown and options.policy == "stop":
             what = f"{split} problem {shown[0].id!r} is also in test; {len(shown)} of {len(problems[split])} are"
             remedy = "take them out, or set firewall.policy to exclude"
@@ -85,7 +85,7 @@ def keep_apart(
     return apart, overlaps
 
 
-def make_forbid(problems: Problems, *, options: FirewallOptions) -> Callable[[Problem], str | None]:
+def make_overlap_check(problems: Problems, *, options: FirewallOptions) -> Callable[[Problem], str | None]:
     """The firewall for made samples, one at a time: why one may not be trained on, None when it may.
 
     All rules of the pool hold for them as well; where a scene was drawn exactly on both sides, it decides and not the
@@ -93,11 +93,11 @@ def make_forbid(problems: Problems, *, options: FirewallOptions) -> Callable[[Pr
     """
     firewall = Firewall({split: list(problems[split].values()) for split in SPLITS if split != "pool"}, options=options)
 
-    def forbid(problem: Problem) -> str | None:
+    def overlap_of(problem: Problem) -> str | None:
         met = next(firewall.find([problem]), None)
         return None if met is None else f"overlaps {met.split} by {met.kind}"
 
-    return forbid
+    return overlap_of
 
 
 def check_ids(problems: Problems) -> None:
@@ -125,7 +125,7 @@ def split_digest(problems: Mapping[str, Problem]) -> str:
 
 def prepare_problems(
     settings: Settings, *, folder: RunFolder, receipts: Receipts, reporter: Reporter
-) -> tuple[Problems, TestFence]:
+) -> tuple[Problems, TestSplitGuard]:
     """Read, check, keep apart; write manifest.json, skipped.jsonl and overlaps.jsonl.
 
     Raises OperatorError when the data are not those that the run began with.
@@ -141,14 +141,14 @@ def prepare_problems(
     worlds = folder.path.parent / ".worlds"
     problems, skipped = read_splits(settings.data, worlds=worlds, on_progress=advance)
     check_ids(problems)
-    fence = TestFence(problems["test"].values())
+    guard = TestSplitGuard(problems["test"].values())
     manifest = {split: {"questions": len(found), "digest": split_digest(found)} for split, found in problems.items()}
     before = folder.read_json("manifest.json")
     for split in SPLITS:
         if before is not None and before.get(split) != manifest[split]:
             remedy = "put the old data back, or start a new run"
             raise OperatorError(f"the {split} data changed since the run began", where=str(folder.path), remedy=remedy)
-    apart, overlaps = keep_apart(problems, options=settings.firewall, receipts=receipts, fence=fence)
+    apart, overlaps = keep_apart(problems, options=settings.firewall, receipts=receipts, guard=guard)
     folder.write_records("skipped.jsonl", skipped)
     folder.write_records("overlaps.jsonl", overlaps)
     folder.write_json("manifest.json", manifest)
@@ -158,4 +158,4 @@ def prepare_problems(
     summary = f"{counts}; {rows}, {len(overlaps)} overlaps left out"
     folder.event("stage_ended", stage="prepare", iteration=0, summary=summary)
     reporter.stage_ended("prepare", iteration=0, seconds=time.monotonic() - began, summary=summary)
-    return apart, fence
+    return apart, guard

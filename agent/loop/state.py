@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
+from agent.decide.batch import Allotment
+
 
 def union(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
     """Reducer of `finished`: branches report each their own key, in any order."""
     return dict(sorted({**left, **right}.items()))
-
-
-class Allotment(TypedDict):
-    """One error batch and what it may use."""
-
-    batch: str
-    problems: list[str]
-    samples: int
-    teacher_calls: int | None
-    batches: int
-    """How many batches share the iteration: retrieval keeps that many times its share in reserve."""
 
 
 class BranchState(TypedDict):

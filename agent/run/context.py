@@ -8,101 +8,27 @@ brings its own.
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from agent.run.folder import RunFolder
+from agent.run.reporter import Reporter, SilentReporter, Stage
+from agent.run.stage_clock import StageClock, StageTime
 from agent.settings.tree import Settings
 from tools.errors import StopRequested
-from tools.records import Attempt, Checkpoint, Comparison, Decision, Lesson, Problem, Scorecard, Split
+from tools.records import Attempt, Checkpoint, Lesson, MissingSkill, Problem, Split
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
-    from agent.loop.pool_index import IndexFor
     from agent.run.receipts import Receipts
     from agent.run.recorded_teacher import RecordingTeacher
+    from tools.retrieve.lexical import SearchIndex
     from tools.teacher.embedding import EndpointEmbedding
     from tools.teacher.paid import Purse
-
-Stage = Literal[
-    "prepare", "index", "evaluate", "triage", "allocate", "investigate", "assemble", "train", "gate", "report"
-]
-StopReason = Literal[
-    "target_reached", "budget_spent", "no_gain_twice", "iteration_limit", "no_errors", "stopped_by_user"
-]
-
-
-class BudgetView(NamedTuple):
-    """What is used and what may be used; None is no limit."""
-
-    samples: int
-    samples_limit: int | None
-    seconds: float
-    seconds_limit: float | None
-    teacher_calls: int
-    teacher_calls_limit: int | None
-    iteration: int
-    iteration_limit: int
-
-
-class Reporter(Protocol):
-    """Told by the loop what happens, from several threads at once during `investigate`; must not raise.
-
-    A stage may be reported again after a resume; what had been done is then reported as advanced at once.
-    """
-
-    def stage_started(self, stage: Stage, *, iteration: int, total: int) -> None:
-        """`total` units are to be done (problems, batches, training steps); 0 when unknown."""
-        ...
-
-    def stage_advanced(
-        self, stage: Stage, *, iteration: int, done: int, total: int, correct: int | None
-    ) -> None:
-        """`correct` of the `done` answers were right; None outside `evaluate`."""
-        ...
-
-    def stage_ended(self, stage: Stage, *, iteration: int, seconds: float, summary: str) -> None:
-        """`summary` says in one line what came out."""
-        ...
-
-    def decision_made(self, decision: Decision) -> None: ...
-
-    def scored(self, scorecard: Scorecard) -> None: ...
-
-    def compared(self, comparison: Comparison) -> None: ...
-
-    def budget_changed(self, budget: BudgetView) -> None: ...
-
-    def run_ended(self, reason: StopReason, *, resume: bool) -> None:
-        """`resume`: the run was stopped in the middle and `errata resume` continues it."""
-        ...
-
-
-class SilentReporter:
-    """Tells nobody."""
-
-    def stage_started(self, stage: Stage, *, iteration: int, total: int) -> None: ...
-
-    def stage_advanced(
-        self, stage: Stage, *, iteration: int, done: int, total: int, correct: int | None
-    ) -> None: ...
-
-    def stage_ended(self, stage: Stage, *, iteration: int, seconds: float, summary: str) -> None: ...
-
-    def decision_made(self, decision: Decision) -> None: ...
-
-    def scored(self, scorecard: Scorecard) -> None: ...
-
-    def compared(self, comparison: Comparison) -> None: ...
-
-    def budget_changed(self, budget: BudgetView) -> None: ...
-
-    def run_ended(self, reason: StopReason, *, resume: bool) -> None: ...
 
 
 class Student(Protocol):
@@ -141,39 +67,14 @@ class Student(Protocol):
         ...
 
 
-class Lap(NamedTuple):
-    """What a stage took, in seconds, and what its branches said."""
+class IndexFor(Protocol):
+    """The index to search for the missing skills of some errors."""
 
-    seconds: float
-    summary: list[str]
-
-
-class Clock:
-    """Times stages that several branches may be in at once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside: dict[Stage, int] = {}
-        self._since: dict[Stage, float] = {}
-        self._said: dict[Stage, list[str]] = {}
-
-    def enter(self, stage: Stage) -> bool:
-        """Whether this branch is the first."""
-        with self._lock:
-            inside = self._inside.get(stage, 0)
-            self._inside[stage] = inside + 1
-            if inside == 0:
-                self._since[stage], self._said[stage] = time.monotonic(), []
-            return inside == 0
-
-    def leave(self, stage: Stage, said: Sequence[str]) -> Lap | None:
-        """The lap when this branch was the last, else None."""
-        with self._lock:
-            self._inside[stage] -= 1
-            self._said[stage] += said
-            if self._inside[stage]:
-                return None
-            return Lap(round(time.monotonic() - self._since[stage], 3), self._said[stage])
+    def __call__(
+        self, skills: Sequence[MissingSkill], *, problems: Mapping[str, Problem], taken: AbstractSet[str]
+    ) -> SearchIndex:
+        """`problems` holds the errors' questions, `taken` the ids of samples that were trained on before."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -192,16 +93,16 @@ class Context:
     skill_names: Sequence[str]
     """Skills of the pool, most frequent first: wordings that the teacher finds are matched to them. Empty where
     samples are tagged as they become candidates."""
-    forbid: Callable[[Problem], str | None]
+    overlap_of: Callable[[Problem], str | None]
     """Why a made sample may not be trained on, None when it may."""
     decider: BaseChatModel
     """The chat model that chooses the tools."""
-    purse: Purse | None = None
+    spend_limits: Purse | None = None
     """What a teacher behind an endpoint may spend; None where nothing is paid."""
     embedding: EndpointEmbedding | None = None
     """What an endpoint embeds for a control; None where none does."""
     reporter: Reporter = field(default_factory=SilentReporter)
-    clock: Clock = field(default_factory=Clock)
+    clock: StageClock = field(default_factory=StageClock)
 
     def stop_if_asked(self) -> None:
         """Raise StopRequested between two steps when the user asked for a stop."""
@@ -220,14 +121,14 @@ class Context:
             self.folder.event("stage_started", stage=stage, iteration=iteration, total=total)
             self.reporter.stage_started(stage, iteration=iteration, total=total)
         summary: list[str] = []
-        lap: Lap | None = None
+        time_spent: StageTime | None = None
         try:
             yield summary
         finally:
-            lap = self.clock.leave(stage, summary)
-            if lap is not None:
-                self.folder.spend(stage, iteration=iteration, seconds=lap.seconds)
-        if lap is not None:
-            told = "; ".join(lap.summary)
+            time_spent = self.clock.leave(stage, summary)
+            if time_spent is not None:
+                self.folder.spend(stage, iteration=iteration, seconds=time_spent.seconds)
+        if time_spent is not None:
+            told = "; ".join(time_spent.summary)
             self.folder.event("stage_ended", stage=stage, iteration=iteration, summary=told)
-            self.reporter.stage_ended(stage, iteration=iteration, seconds=lap.seconds, summary=told)
+            self.reporter.stage_ended(stage, iteration=iteration, seconds=time_spent.seconds, summary=told)

@@ -29,6 +29,8 @@ from tools.errors import OperatorError
 from tools.records import R, Record, from_jsonl, to_jsonl
 
 RUN_MARK = "run:/"
+PAID = "paid.sqlite"
+"""Replies, ledger and reservations of a teacher behind an endpoint."""
 LOCK_TRIALS = 10
 DISK_FAULTS = {
     errno.ENOSPC: "the disk is full",

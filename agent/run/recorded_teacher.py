@@ -10,17 +10,14 @@ gave. Nothing of the test split passes: a request that shows a test problem is a
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from agent.run.folder import RunFolder
-from tools.data.firewall import question_key
-from tools.errors import BudgetSpent, OperatorError
+from agent.run.reply_store import ReplyStore
+from agent.run.split_guard import TestSplitGuard
+from tools.errors import BudgetSpent
 from tools.records import Problem, Record, digest
 from tools.teacher.protocol import (
     ComparesSkills,
@@ -54,100 +51,11 @@ Q = TypeVar("Q", bound=Record)
 A = TypeVar("A", bound=Record)
 CHUNK = 256
 """Requests after which the replies are on disk: a kill repeats at most so many calls."""
-IN_CLAUSE = 500
-"""Keys per SQL query; SQLite's own limit is far above it."""
-
-
-class TestSplitLeak(RuntimeError):
-    """A test problem was about to reach a teacher: a bug, never the operator's fault."""
-
-    __test__ = False
-
-
-class TestFence:
-    """Knows the test split by id and by content, and refuses requests that show any of it."""
-
-    __test__ = False
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self._ids, self._contents = set(), set()
-        for problem in problems:
-            self._ids.add(problem.id)
-            self._contents.add(_content(problem))
-
-    def shows(self, problem: Problem) -> bool:
-        """Whether this is a test problem under its own or another id."""
-        return problem.id in self._ids or _content(problem) in self._contents
-
-    def check(self, request: Record) -> None:
-        """Raise TestSplitLeak when the request names or shows a test problem."""
-        for value in (getattr(request, "problem", None), getattr(request, "example", None)):
-            if isinstance(value, Problem) and self.shows(value):
-                raise TestSplitLeak(f"{type(request).__name__} shows test problem {value.id}")
-            if isinstance(value, str) and value in self._ids:
-                raise TestSplitLeak(f"{type(request).__name__} names test problem {value}")
-
-
-def _content(problem: Problem) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return question_key(problem), tuple(image.sha256 for image in problem.images)
-
-
-class ReplyStore:
-    """Replies by the content of their request, in one SQLite file; safe for threads."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.Lock()
-        with self._faults():
-            self._connection = sqlite3.connect(path, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, operation TEXT, stage TEXT,"
-                " iteration INTEGER, problem TEXT, request TEXT, reply TEXT)"
-            )
-            self._connection.commit()
-
-    @contextlib.contextmanager
-    def _faults(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.OperationalError as error:
-                remedy = "make room, or make the folder writable, then resume"
-                raise OperatorError(
-                    f"replies cannot be kept ({error})", where=str(self._path), remedy=remedy
-                ) from None
-
-    def find(self, keys: Sequence[str]) -> dict[str, str]:
-        """The replies that are known, as JSON, by key."""
-        found: dict[str, str] = {}
-        with self._faults():
-            for start in range(0, len(keys), IN_CLAUSE):
-                part = keys[start : start + IN_CLAUSE]
-                marks = ",".join("?" * len(part))
-                query = f"SELECT key, reply FROM replies WHERE key IN ({marks})"
-                found.update(self._connection.execute(query, part).fetchall())
-        return found
-
-    def add(self, rows: Sequence[tuple[str, str, str, int, str, str, str]]) -> None:
-        """Keep (key, operation, stage, iteration, problem, request, reply); a known key keeps its reply."""
-        with self._faults():
-            self._connection.executemany("INSERT OR IGNORE INTO replies VALUES (?,?,?,?,?,?,?)", rows)
-            self._connection.commit()
-
-    def rows(self) -> list[tuple[str, str, str, int, str, str, str]]:
-        """Everything that was ever asked, in the order of asking."""
-        with self._faults():
-            return list(self._connection.execute("SELECT * FROM replies ORDER BY rowid").fetchall())
-
-    def close(self) -> None:
-        """Close the file; the store cannot be used after."""
-        with self._lock:
-            self._connection.close()
 
 
 class RecordingTeacher:
     """Satisfies `Teacher`;
-    see the module's docstring. `scoped` gives one with a stage and a purse of its own.
+    see the module's docstring. `scoped` gives one with a stage and a budget of its own.
     """
 
     def __init__(
@@ -156,7 +64,7 @@ class RecordingTeacher:
         *,
         store: ReplyStore,
         folder: RunFolder,
-        fence: TestFence,
+        guard: TestSplitGuard,
         identity: str,
         stage: str = "prepare",
         iteration: int = 0,
@@ -166,7 +74,7 @@ class RecordingTeacher:
         `allowance` caps `asked`, None does not.
         """
         self.name, self.operations = teacher.name, teacher.operations
-        self._teacher, self._store, self._folder, self._fence = teacher, store, folder, fence
+        self._teacher, self._store, self._folder, self._guard = teacher, store, folder, guard
         self._identity, self._stage, self._iteration = identity, stage, iteration
         self.allowance = allowance
         self.asked = 0
@@ -178,7 +86,7 @@ class RecordingTeacher:
             inner.scoped(stage, iteration=iteration) if isinstance(inner, StagedTeacher) else inner,
             store=self._store,
             folder=self._folder,
-            fence=self._fence,
+            guard=self._guard,
             identity=self._identity,
             stage=stage,
             iteration=iteration,
@@ -243,7 +151,7 @@ class RecordingTeacher:
         kind: type[A],
     ) -> list[A]:
         for request in requests:
-            self._fence.check(request)
+            self._guard.check(request)
         counted = sum(not (isinstance(request, OptionRequest) and request.exact) for request in requests)
         if self.left is not None and counted > self.left:
             raise BudgetSpent(f"{counted} teacher calls are needed and {self.left} are left")
@@ -283,16 +191,3 @@ def _subject(request: Record) -> str:
     """Id of the problem that a request is about."""
     value = getattr(request, "problem", None) or getattr(request, "example", None)
     return value.id if isinstance(value, Problem) else str(value or "")
-
-
-def find_test_leaks(folder: RunFolder, problems: Mapping[str, Problem]) -> list[str]:
-    """Ids of test problems that occur in any teacher request or decision of a run;
-    empty is as it should be.
-    """
-    store = ReplyStore(folder.path / "teacher.sqlite")
-    said = [f'"{row[4]}" {row[5]}' for row in store.rows()]
-    store.close()
-    decisions = folder.path / "decisions.jsonl"
-    said += [decisions.read_text(encoding="utf-8")] if decisions.exists() else []
-    text = "\n".join(said)
-    return [p.id for p in problems.values() if f'"{p.id}"' in text or any(i.sha256 in text for i in p.images)]

@@ -6,9 +6,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from agent.run.context import BudgetView, Stage, StopReason
 from agent.run.outcome import percent, spread
-from agent.show.progress import Clock, Tracker, budget_text, comparison_text, decision_text
+from agent.run.reporter import BudgetView, Stage, StopReason
+from agent.show.event_text import budget_text, comparison_text, decision_text
+from agent.show.stage_progress import Clock, StageProgress
 from tools.records import Comparison, Decision, Scorecard
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class LiveReporter:
         from agent.show.tables import make_console
 
         self._console, self._lock = make_console(stderr=True), threading.RLock()
-        self._tracker = Tracker(clock)
+        self._tracker = StageProgress(clock)
         self._budget: BudgetView | None = None
         self._accuracy = ""
         self._live: Live | None = None

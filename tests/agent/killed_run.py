@@ -11,7 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.loop.driver import Parts, run_loop
+from agent.loop.driver import run_loop
+from agent.loop.parts import Parts
 from agent.run.folder import RunFolder
 from agent.settings.file import load_settings
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent

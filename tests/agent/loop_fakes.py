@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.run.context import SilentReporter, Stage
 from agent.run.folder import RunFolder
+from agent.run.reporter import SilentReporter, Stage
 from agent.settings.tree import Settings
 from tools.evaluate.score import make_attempts
 from tools.records import Attempt, Checkpoint, Lesson, Problem, seed_of

@@ -22,8 +22,9 @@ from chromadb.config import Settings
 
 from tools.errors import OperatorError
 from tools.records import digest
-from tools.retrieve.embeddings import Embedding, NoEmbedding, Vectors, make_unit
+from tools.retrieve.embeddings import NoEmbedding
 from tools.retrieve.segment import split_words
+from tools.retrieve.vectors import Embedding, Vectors, make_unit
 
 VERSION = 2
 ABOUT = "dense.json"

@@ -9,17 +9,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tools.errors import OperatorError
 from tools.records import Record
 from tools.retrieve.segment import split_words
+from tools.retrieve.vectors import Embedding, Vectors, make_unit
 
 EmbeddingKind = Literal["none", "hashing", "encoder", "endpoint", "chroma"]
-Vectors = NDArray[np.float32]
 
 
 class EmbeddingOptions(Record):
@@ -32,19 +31,6 @@ class EmbeddingOptions(Record):
     """endpoint: name of the model behind `base_url`."""
     base_url: str | None = None
     """endpoint: OpenAI-compatible, e.g. http://127.0.0.1:8000/v1."""
-
-
-class Embedding(Protocol):
-    """Turns texts into unit vectors, float32[texts, size]; the same for the same."""
-
-    @property
-    def name(self) -> str:
-        """Differs for functions that differ."""
-        ...
-
-    def __call__(self, texts: Sequence[str]) -> Vectors:
-        """The vectors, in the order of the texts."""
-        ...
 
 
 class NoEmbedding:
@@ -130,13 +116,6 @@ def make_embedding(options: EmbeddingOptions, *, key: str | None = None, device:
     if options.kind == "chroma":
         return ChromaDefaultEmbedding()
     return HashingEmbedding() if options.kind == "hashing" else NoEmbedding()
-
-
-def make_unit(vectors: Vectors) -> Vectors:
-    """Rows of length 1; a row of zeros stays."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: Vectors = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
-    return unit
 
 
 def _missing(kind: str, what: str) -> OperatorError:

@@ -18,7 +18,7 @@ from tools.world.programs import FAMILIES
 from tools.world.questions import sample_question
 from tools.world.skills import SKILL_OF_WORDING, SKILLS
 
-Forbidden = Callable[[Problem], str | None]
+OverlapCheck = Callable[[Problem], str | None]
 """Why a made sample may not be used (the overlap firewall), None when it may."""
 
 
@@ -30,7 +30,7 @@ def synthesize_samples(
     budget: int,
     seed: int,
     folder: Path,
-    forbidden: Forbidden,
+    overlap_of: OverlapCheck,
 ) -> list[Candidate]:
     """At most `budget` accepted samples, spread evenly over the skills in stable order; pictures go into `folder`.
 
@@ -56,7 +56,7 @@ def synthesize_samples(
             drawn[candidate.id] = candidate
     if not drawn:
         raise ReplyError("nothing could be drawn for these skills; retrieve samples instead")
-    return _judge_candidates(list(drawn.values()), teacher=teacher, forbidden=forbidden)
+    return _judge_candidates(list(drawn.values()), teacher=teacher, overlap_of=overlap_of)
 
 
 def _draw_proposal(proposal: Proposal, skill: MissingSkill, folder: Path) -> Candidate:
@@ -87,12 +87,14 @@ def _draw_proposal(proposal: Proposal, skill: MissingSkill, folder: Path) -> Can
     )
 
 
-def _judge_candidates(candidates: Sequence[Candidate], *, teacher: Teacher, forbidden: Forbidden) -> list[Candidate]:
+def _judge_candidates(
+    candidates: Sequence[Candidate], *, teacher: Teacher, overlap_of: OverlapCheck
+) -> list[Candidate]:
     """Accept what the judge scores 3 and the firewall lets through; keep the rest with the reason."""
     verdicts = teacher.judge([JudgeRequest(problem=c.problem) for c in candidates])
     judged = []
     for candidate, verdict in zip(candidates, verdicts, strict=True):
-        overlap = forbidden(candidate.problem)
+        overlap = overlap_of(candidate.problem)
         accepted = verdict.score == 3 and overlap is None
         reason = overlap or f"judge {verdict.score}: {verdict.reason}"
         provenance = {**candidate.provenance, "judge": verdict.score}

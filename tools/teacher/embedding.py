@@ -17,7 +17,7 @@ from tools.teacher.faults import classify_fault
 from tools.teacher.patience import complete_each
 
 if TYPE_CHECKING:
-    from tools.retrieve.embeddings import Vectors
+    from tools.retrieve.vectors import Vectors
 
 BATCH = 64
 """Texts of one request."""
@@ -80,7 +80,7 @@ class EndpointEmbedding:
         """
         import numpy as np
 
-        from tools.retrieve.embeddings import make_unit
+        from tools.retrieve.vectors import make_unit
 
         parts = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
         try:

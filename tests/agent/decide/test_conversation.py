@@ -13,7 +13,8 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field, PrivateAttr
 
-from agent.loop.driver import Parts, run_loop
+from agent.loop.driver import run_loop
+from agent.loop.parts import Parts
 from agent.run.folder import RunFolder
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent, make_settings, write_data
 from tools.errors import OperatorError

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.loop.driver import Parts, run_loop
+from agent.loop.driver import run_loop
+from agent.loop.parts import Parts
 from agent.run.folder import RunFolder
 from tests.agent.loop_fakes import SKILLS, TableStudent, make_row, make_settings, write_data
 from tests.chat_server import Answer, ChatServer, say_letter

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from agent.cli.cost import cost_of
 from agent.cli.main import main
-from agent.cli.run import plan_of
-from agent.loop.driver import Parts, resume_loop, run_loop
+from agent.loop.driver import resume_loop, run_loop
+from agent.loop.parts import Parts
+from agent.loop.plan import plan_of
+from agent.run.cost import cost_of
 from agent.run.folder import RunFolder
-from agent.run.recorded_teacher import find_test_leaks
+from agent.run.split_guard import find_test_leaks
 from agent.settings.file import dump_settings
 from agent.settings.tree import Settings
 from tests.agent.loop_fakes import StoppingReporter, TableStudent, make_settings, read_everything, write_data

@@ -11,9 +11,10 @@ import pytest
 
 from agent.cli.main import CONTROLS, main
 from agent.loop.controls import build_means, check_control
-from agent.loop.driver import Parts, run_loop
-from agent.run.context import StopReason
+from agent.loop.driver import run_loop
+from agent.loop.parts import Parts
 from agent.run.folder import RunFolder
+from agent.run.reporter import StopReason
 from agent.settings.tree import Control, Settings
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent, make_settings, write_data
 from tests.tiny_student import shared_folder

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.loop.driver import Parts, resume_loop, run_loop
-from agent.run.context import Reporter, SilentReporter, Stage, StopReason
+from agent.loop.driver import resume_loop, run_loop
+from agent.loop.parts import Parts
 from agent.run.folder import RunFolder
 from agent.run.outcome import read_outcome
-from agent.run.recorded_teacher import ReplyStore, find_test_leaks
+from agent.run.reply_store import ReplyStore
+from agent.run.reporter import Reporter, SilentReporter, Stage, StopReason
+from agent.run.split_guard import find_test_leaks
 from agent.settings.file import dump_settings
 from agent.settings.tree import Settings
 from tests.agent.loop_fakes import (

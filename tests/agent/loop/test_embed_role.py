@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.agent.loop.test_chat_run import PRICES, answer, run, settings_for
 
-from agent.cli.cost import cost_of
 from agent.cli.main import main
+from agent.run.cost import cost_of
 from agent.run.folder import RunFolder
-from agent.run.recorded_teacher import find_test_leaks
+from agent.run.split_guard import find_test_leaks
 from agent.settings.file import dump_settings
 from agent.settings.tree import Settings
+from tests.agent.loop.test_chat_run import PRICES, answer, run, settings_for
 from tests.agent.loop_fakes import ScriptedTeacher, make_settings, write_data
 from tests.chat_server import Answer, ChatServer, say_letter
 from tools.errors import OperatorError

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agent.loop.driver import Parts, run_loop
-from agent.run.context import SilentReporter
+from agent.loop.driver import run_loop
+from agent.loop.parts import Parts
 from agent.run.folder import RunFolder
 from agent.run.questions import validation_problems
+from agent.run.reporter import SilentReporter
 from agent.settings.file import load_settings
 from agent.settings.tree import Settings
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent, make_row

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.loop.driver import Parts, resume_loop, run_loop
+from agent.loop.driver import resume_loop, run_loop
+from agent.loop.parts import Parts
 from agent.run.folder import RunFolder
 from agent.settings.tree import Settings
 from tests.agent.loop_fakes import (

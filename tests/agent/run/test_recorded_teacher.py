@@ -9,7 +9,9 @@ import pytest
 
 from agent.run.folder import RunFolder
 from agent.run.receipts import Receipts
-from agent.run.recorded_teacher import RecordingTeacher, ReplyStore, TestFence, TestSplitLeak, find_test_leaks
+from agent.run.recorded_teacher import RecordingTeacher
+from agent.run.reply_store import ReplyStore
+from agent.run.split_guard import TestSplitGuard, TestSplitLeak, find_test_leaks
 from tests.agent.loop_fakes import ScriptedTeacher, make_row
 from tools.errors import BudgetSpent, OperatorError
 from tools.records import Problem
@@ -28,9 +30,9 @@ def ask_skill(split: str, number: int) -> MissingSkillRequest:
 def build(tmp_path: Path) -> Callable[[ScriptedTeacher], RecordingTeacher]:
     def make(teacher: ScriptedTeacher) -> RecordingTeacher:
         folder = RunFolder(tmp_path)
-        fence = TestFence([problem("test", n) for n in range(4)])
+        guard = TestSplitGuard([problem("test", n) for n in range(4)])
         store = ReplyStore(tmp_path / "teacher.sqlite")
-        return RecordingTeacher(teacher, store=store, folder=folder, fence=fence, identity="t")
+        return RecordingTeacher(teacher, store=store, folder=folder, guard=guard, identity="t")
 
     return make
 

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.run.context import BudgetView
+from agent.run.reporter import BudgetView
+from agent.show.json_lines import JsonReporter
 from agent.show.live import LiveReporter
-from agent.show.progress import ClosableReporter, JsonReporter, PlainReporter, Tracker, make_reporter
+from agent.show.plain_lines import PlainReporter
+from agent.show.progress import ClosableReporter, make_reporter
+from agent.show.stage_progress import StageProgress
 from tests.agent.made_run import make_comparison, make_scorecard
 from tools.records import Cost, Decision
 
@@ -71,7 +74,7 @@ def test_plain_progress_is_not_said_too_often() -> None:
 
 
 def test_time_left_does_not_count_what_was_there_before_a_resume() -> None:
-    tracker = Tracker(Clock(0.0, 0.0, 100.0, 110.0, 110.0))
+    tracker = StageProgress(Clock(0.0, 0.0, 100.0, 110.0, 110.0))
     tracker.start("evaluate", iteration=1, total=400)
     tracker.advance(done=300, total=400, correct=150)
     tracker.advance(done=350, total=400, correct=170)
@@ -85,7 +88,7 @@ def test_branches_of_a_stage_are_counted_together() -> None:
         reporter.stage_started("investigate", iteration=1, total=2)
     reporter.stage_ended("investigate", iteration=1, seconds=1.0, summary="batch 1-1")
     assert stream.getvalue().count("to do") == 1
-    tracker = Tracker(lambda: 0.0)
+    tracker = StageProgress(lambda: 0.0)
     assert tracker.start("investigate", iteration=1, total=2)
     tracker.end()
     assert not tracker.start("investigate", iteration=1, total=2)

@@ -21,7 +21,7 @@ def make_skill(wording, number=0):
     return skill, problem
 
 
-def make_samples(tmp_path, wording="colour mixing rule", budget=10, forbidden=lambda _: None):
+def make_samples(tmp_path, wording="colour mixing rule", budget=10, overlap_of=lambda _: None):
     pairs = [make_skill(wording, n) for n in range(3)]
     return synthesize_samples(
         [s for s, _ in pairs],
@@ -30,7 +30,7 @@ def make_samples(tmp_path, wording="colour mixing rule", budget=10, forbidden=la
         budget=budget,
         seed=1,
         folder=tmp_path,
-        forbidden=forbidden,
+        overlap_of=overlap_of,
     )
 
 
@@ -48,7 +48,7 @@ def test_answers_are_computed_and_pictures_drawn(tmp_path):
 
 
 def test_what_the_firewall_names_is_rejected_with_its_reason(tmp_path):
-    made = make_samples(tmp_path, forbidden=lambda _: "question of test-1")
+    made = make_samples(tmp_path, overlap_of=lambda _: "question of test-1")
     assert {(c.accepted, c.reason) for c in made} == {(False, "question of test-1")}
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from tools.errors import OperatorError
 from tools.records import Candidate, MissingSkill, Problem, Route
-from tools.retrieve.embeddings import Embedding
 from tools.retrieve.lexical import SearchIndex
 from tools.retrieve.select import make_undiagnosed
+from tools.retrieve.vectors import Embedding
 
 if TYPE_CHECKING:
     import numpy as np

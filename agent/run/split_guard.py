@@ -1,0 +1,57 @@
+"""Nothing of the test split reaches a teacher: a guard for every request, and a search through what was said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from agent.run.folder import RunFolder
+from agent.run.reply_store import ReplyStore
+from tools.data.firewall import question_key
+from tools.records import Problem, Record
+
+
+class TestSplitLeak(RuntimeError):
+    """A test problem was about to reach a teacher: a bug, never the operator's fault."""
+
+    __test__ = False
+
+
+class TestSplitGuard:
+    """Knows the test split by id and by content, and refuses requests that show any of it."""
+
+    __test__ = False
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self._ids, self._contents = set(), set()
+        for problem in problems:
+            self._ids.add(problem.id)
+            self._contents.add(_content(problem))
+
+    def shows(self, problem: Problem) -> bool:
+        """Whether this is a test problem under its own or another id."""
+        return problem.id in self._ids or _content(problem) in self._contents
+
+    def check(self, request: Record) -> None:
+        """Raise TestSplitLeak when the request names or shows a test problem."""
+        for value in (getattr(request, "problem", None), getattr(request, "example", None)):
+            if isinstance(value, Problem) and self.shows(value):
+                raise TestSplitLeak(f"{type(request).__name__} shows test problem {value.id}")
+            if isinstance(value, str) and value in self._ids:
+                raise TestSplitLeak(f"{type(request).__name__} names test problem {value}")
+
+
+def _content(problem: Problem) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return question_key(problem), tuple(image.sha256 for image in problem.images)
+
+
+def find_test_leaks(folder: RunFolder, problems: Mapping[str, Problem]) -> list[str]:
+    """Ids of test problems that occur in any teacher request or decision of a run;
+    empty is as it should be.
+    """
+    store = ReplyStore(folder.path / "teacher.sqlite")
+    said = [f'"{row[4]}" {row[5]}' for row in store.rows()]
+    store.close()
+    decisions = folder.path / "decisions.jsonl"
+    said += [decisions.read_text(encoding="utf-8")] if decisions.exists() else []
+    text = "\n".join(said)
+    return [p.id for p in problems.values() if f'"{p.id}"' in text or any(i.sha256 in text for i in p.images)]

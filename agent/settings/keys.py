@@ -1,0 +1,17 @@
+"""Keys of endpoints, from the environment variables that the settings name. A key is never written to a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from tools.errors import OperatorError
+
+
+def read_keys(names: Sequence[str], *, where: str) -> dict[str, str]:
+    """Keys from the environment; raises OperatorError for a variable that is not set."""
+    for name in names:
+        if not os.environ.get(name):
+            remedy = f"export {name}=..., or set {where} to null"
+            raise OperatorError("the environment variable is not set", where=where, value=name, remedy=remedy)
+    return {name: os.environ[name] for name in names}
