@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -90,3 +91,62 @@ def test_only_owners_import_heavy_modules_at_the_top(path: Path) -> None:
 
 def test_owners_exist() -> None:
     assert all((HOUSE / path).is_file() for path in OWNERS)
+
+
+ROOMS = ("settings", "run", "show", "decide", "loop", "cli")
+"""Rooms of agent/ in their order: each may import those before it and no other."""
+
+
+def module_files(*packages: str) -> dict[str, Path]:
+    """Every module by its dotted name."""
+    return {".".join(p.with_suffix("").parts).removesuffix(".__init__"): p for p in modules(*packages)}
+
+
+def import_edges(files: dict[str, Path]) -> dict[str, set[str]]:
+    """Which module imports which, at the top, inside functions and for type checkers alike."""
+    edges: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        for node in ast.walk(ast.parse((HOUSE / path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                edges[name] |= {alias.name for alias in node.names if alias.name in files}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                edges[name] |= (inner & files.keys()) or ({node.module} & files.keys())
+    return edges
+
+
+def find_circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Chains of imports that come back to where they began."""
+    sorter = graphlib.TopologicalSorter(edges)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        return [list(error.args[1])]
+    return []
+
+
+def test_no_file_imports_itself_through_others() -> None:
+    edges = import_edges(module_files("agent", "tools", "prompts"))
+    assert sum(map(len, edges.values())) > 500
+    assert find_circles(edges) == []
+
+
+def test_a_circle_inside_functions_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("def f():\n    from b import g\n")
+    (tmp_path / "b.py").write_text("def g():\n    import a\n")
+    edges = import_edges({"a": tmp_path / "a.py", "b": tmp_path / "b.py"})
+    assert [sorted(set(circle)) for circle in find_circles(edges)] == [["a", "b"]]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_of_agent_import_one_way(room: str) -> None:
+    files = module_files("agent")
+    allowed = {f"agent.{other}" for other in ROOMS[: ROOMS.index(room) + 1]}
+    mine = {name: edges for name, edges in import_edges(files).items() if name.startswith(f"agent.{room}.")}
+    assert mine
+    climbing = [(a, b) for a, others in mine.items() for b in others if ".".join(b.split(".")[:2]) not in allowed]
+    assert climbing == []
+
+
+def test_every_file_of_agent_is_in_a_room() -> None:
+    assert {p.parts[1] for p in modules("agent")} == {*ROOMS, "__init__.py", "__main__.py"}

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent.cli.reading_options import choose_format, read_options
+from agent.cli.options.reading import choose_format, read_options
 from agent.show.tables import fill_table, make_console, make_table
 from tools.data.read import scan_rows
 from tools.data.read.reading import find_file

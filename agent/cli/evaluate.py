@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from agent.cli.reading_options import choose_format, read_options
+from agent.cli.options.reading import choose_format, read_options
 from agent.run.outcome import chance_of, chance_sentence, spread
 from tools.data.read import ReadResult, count_reasons, read_problems
 from tools.errors import OperatorError

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from agent.cli.data_options import KNOWN, add_data_commands, add_reading_options
-from agent.cli.index_options import add_index
+from agent.cli.options.data import KNOWN, add_data_commands, add_reading_options
+from agent.cli.options.index import add_index
 from agent.settings.places import CONFIGS, RUNS
 
 CONTROLS = ("random", "uniform", "insta", "superfiltering", "full", "validation-only")
@@ -188,7 +188,7 @@ def _run(parsed: argparse.Namespace) -> int:
 
         return resume_run(parsed) if parsed.command == "resume" else start_run(parsed)
     if parsed.command == "doctor":
-        from agent.cli.doctor import run_doctor
+        from agent.cli.doctor.machine import run_doctor
 
         return run_doctor(parsed)
     if parsed.command == "data":

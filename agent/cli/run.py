@@ -158,7 +158,7 @@ def discard_unbegun(folder: RunFolder) -> None:
 
 def print_plan(settings: Settings, *, json_lines: bool) -> int:
     """The resolved settings, and what would be done with them."""
-    from agent.loop.plan import plan_of
+    from agent.decide.plan import plan_of
 
     plan = plan_of(settings)
     if json_lines:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.loop.controls import check_means
+from agent.decide.controls import check_means
 from agent.loop.parts import Parts
 from agent.settings.keys import read_keys
 from agent.settings.tree import Settings

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from agent.decide.controls import check_control
 from agent.decide.conversation import build_decider
-from agent.loop.controls import check_control
 from agent.loop.graph import build_graph
 from agent.loop.parts import Parts, build_teacher, chat_stack, identify_teacher
 from agent.loop.pool_index import index_pool

@@ -8,11 +8,11 @@ from typing import Any
 
 from agent.decide.batch import Allotment, Batch
 from agent.decide.budget import allot_shares, measure_remaining, view_budget
+from agent.decide.controls import draw_control, tell_control
 from agent.decide.conversation import BatchOutcome, investigate_batch
 from agent.decide.gate import find_stop, judge_checkpoint
 from agent.decide.history import known_skills, read_history, served_skills
 from agent.loop.assemble import make_lessons, pick_samples, settle_decisions
-from agent.loop.controls import draw_control, tell_control
 from agent.loop.evaluate import measure_checkpoint, read_attempts, read_checkpoint
 from agent.loop.state import BranchState, LoopState
 from agent.run.context import Context

@@ -149,8 +149,8 @@ def test_eval_names_a_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_doctor_reports_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    from agent.cli.checks import Check
-    from agent.cli.doctor import check_packages, check_python
+    from agent.cli.doctor.findings import Check
+    from agent.cli.doctor.machine import check_packages, check_python
 
     checks = [*check_python(), *check_packages()]
     assert all(isinstance(check, Check) for check in checks)

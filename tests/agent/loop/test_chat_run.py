@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from agent.cli.main import main
+from agent.decide.plan import plan_of
 from agent.loop.driver import resume_loop, run_loop
 from agent.loop.parts import Parts
-from agent.loop.plan import plan_of
 from agent.run.cost import cost_of
 from agent.run.folder import RunFolder
 from agent.run.split_guard import find_test_leaks

@@ -10,7 +10,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from agent.cli.checks import Check, report_checks
+from agent.cli.doctor.findings import Check, report_checks
 from agent.settings.places import CONFIGS, RUNS
 from tools.errors import OperatorError
 
@@ -42,7 +42,7 @@ MIN_DISK, MIN_MEMORY = 2 * GIB, 3 * GIB
 def run_doctor(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 when one of them stands in the way of the demo, or of the teacher that is asked about."""
     if arguments.teacher is not None:
-        from agent.cli.doctor_teacher import probe_teacher
+        from agent.cli.doctor.teacher import probe_teacher
 
         return report_checks(probe_teacher(arguments.teacher), json_lines=arguments.json, about="the teacher")
     checks = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.cli.checks import Check
+from agent.cli.doctor.findings import Check
 from agent.settings.file import DATA_VARIABLE, load_settings
 from agent.settings.keys import read_keys
 from tools.errors import OperatorError

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from agent.cli.main import CONTROLS, main
-from agent.loop.controls import build_means, check_control
+from agent.decide.controls import build_means, check_control
 from agent.loop.driver import run_loop
 from agent.loop.parts import Parts
 from agent.run.folder import RunFolder
