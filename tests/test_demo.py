@@ -86,6 +86,25 @@ def test_the_report_needs_nothing_from_outside(demo):
     assert "data:image/png;base64," in page
 
 
+def test_plain_output_is_short_and_names_every_batch_and_tool(tmp_path):
+    done = errata(
+        "demo", "--runs-dir", tmp_path, "data.world.sizes={pool: 500, diagnosis: 60, gate: 30, test: 30}",
+        "train.epochs=1", "train.processes=1", "budget.iterations=1", "budget.iteration.samples=60",
+        "decide.batch_errors=20",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = (done.stderr + done.stdout).splitlines()
+    assert len(lines) <= 40
+    batches = {m.group(1) for line in lines if (m := re.match(r"\[1\] batch (1-\d),", line))}
+    assert len(batches) >= 2
+    for batch in batches:
+        tools = [line.split(", ")[1].split(":")[0] for line in lines if line.startswith(f"[1] batch {batch},")]
+        assert tools == ["locate_mistakes", "tag_skills", "retrieve_samples", "synthesize_samples"]
+    assert lines[-1].startswith("more:     errata show demo-1 ")
+    decisions = errata("show", "demo-1", "decisions", "--runs-dir", tmp_path, "--json")
+    assert len(json.loads(decisions.stdout)) > len(lines)
+
+
 def test_a_finished_run_resumes_to_the_same_result(demo):
     runs, result = demo
     before = {p: p.read_bytes() for p in (runs / result["run"]).glob("*.jsonl") if p.stem not in ("events", "ledger")}

@@ -9,7 +9,7 @@ from typing import Any
 from agent.run.comparison import compare_best
 from agent.run.folder import RunFolder, find_run, list_runs
 from agent.run.lineage import Archive
-from agent.run.outcome import percent, read_outcome, read_settings, spread
+from agent.run.outcome import chance_of, cost_by_stage, percent, read_outcome, read_settings, spread
 from agent.run.questions import validation_problems
 from agent.show.records import LISTS, rows_of, tree_lines
 from tools.records import Split
@@ -81,8 +81,10 @@ def status_of(folder: RunFolder) -> dict[str, Any]:
 
 
 def show_records(arguments: argparse.Namespace) -> int:
-    """`errata show RUN [errors|skills|lessons|decisions|ID]`."""
+    """`errata show RUN [summary|errors|skills|lessons|decisions|ID]`."""
     folder = find_run(arguments.runs_dir, arguments.run)
+    if arguments.what == "summary":
+        return show_summary(folder, as_json=arguments.json)
     archive = Archive(folder, problems=validation_problems(folder))
     if arguments.what in LISTS:
         return _show_list(archive, arguments)
@@ -92,6 +94,20 @@ def show_records(arguments: argparse.Namespace) -> int:
         print(json.dumps(node.as_json(), ensure_ascii=False))
     else:
         print("\n".join(tree_lines(node, archive)))
+    return 0
+
+
+def show_summary(folder: RunFolder, *, as_json: bool) -> int:
+    """All that a run came to, in tables: accuracy, skills, decisions, samples, cost."""
+    outcome = read_outcome(folder)
+    if as_json:
+        print(json.dumps(status_of(folder)))
+        return 0
+    from agent.show.tables import make_console, print_outcome
+
+    problems = validation_problems(folder)
+    chance = chance_of(p for p in problems.values() if p.split == outcome.final_split)
+    print_outcome(make_console(), outcome, costs=cost_by_stage(folder.ledger()), chance=chance, report=None)
     return 0
 
 

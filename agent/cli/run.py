@@ -104,11 +104,11 @@ def finish(folder: RunFolder, *, json_lines: bool, seconds: float) -> None:
     if json_lines:
         print(json.dumps(result_object(outcome, seconds=seconds)), flush=True)
         return
-    from agent.show.tables import make_console, print_outcome
+    from agent.show.outcome_lines import outcome_lines
 
     chance = chance_of(p for p in problems.values() if p.split == outcome.final_split)
     costs = cost_by_stage(folder.ledger())
-    print_outcome(make_console(), outcome, costs=costs, chance=chance, report=path)
+    print("\n".join(outcome_lines(outcome, costs=costs, chance=chance, report=path)), flush=True)
 
 
 def result_object(outcome: Outcome, *, seconds: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from agent.run.context import Context
 from agent.run.folder import disk_faults
+from agent.run.outcome import percent
 from tools.records import Attempt, Checkpoint, Scorecard, Split
 
 
@@ -49,7 +50,7 @@ def measure_checkpoint(
                 split=split,
                 seed=context.settings.run.seed,
             )
-            summary.append(f"{split} {cards[split].correct} of {cards[split].total}")
+            summary.append(evaluated_text(cards[split]))
         context.folder.merge_records("scorecards.jsonl", list(cards.values()), kind=Scorecard)
     for card in cards.values():
         context.folder.event("scored", scorecard=card.model_dump(mode="json"))
@@ -79,3 +80,8 @@ def _answer(
         context.folder.write_records(attempts_file(checkpoint.id, split), mine)
         counts[split] = len(mine)
     return counts
+
+
+def evaluated_text(card: Scorecard) -> str:
+    """`gate 117 of 200 right (58.5 %)`."""
+    return f"{card.split} {card.correct} of {card.total} right ({percent(card.accuracy.value)})"

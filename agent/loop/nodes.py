@@ -177,7 +177,8 @@ def train(state: LoopState, *, context: Context) -> Change:
     with context.timed("train", iteration=iteration) as summary:
         checkpoint = Checkpoint.model_validate(context.receipts.once("train", [name], act))
         context.folder.merge_records("checkpoints.jsonl", [checkpoint], kind=Checkpoint)
-        summary.append(f"{checkpoint.lessons} lessons, loss {checkpoint.loss}")
+        loss = "not known" if checkpoint.loss is None else f"{checkpoint.loss:.3f}"
+        summary.append(f"{checkpoint.lessons} lessons, loss {loss}")
     return {"stage": "train", "checkpoint": name}
 
 

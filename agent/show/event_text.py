@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.run.outcome import percent
 from agent.run.reporter import BudgetView
-from tools.records import Comparison, Decision
+from tools.records import Comparison
 
 
 def remaining_text(seconds: float) -> str:
@@ -35,8 +35,3 @@ def comparison_text(comparison: Comparison) -> str:
     gain = comparison.gain
     bounds = f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
     return f"{comparison.split}: {percent(gain.value, sign=True)} points ({bounds})"
-
-
-def decision_text(decision: Decision) -> str:
-    """A tool call in one line."""
-    return f"{decision.batch}: {decision.tool}, {decision.reason} -> {decision.outcome}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from agent.run.outcome import percent, spread
 from agent.run.reporter import BudgetView, Stage, StopReason
-from agent.show.event_text import budget_text, comparison_text, decision_text
+from agent.show.batch_lines import BatchLines
+from agent.show.event_text import budget_text, comparison_text
 from agent.show.stage_progress import Clock, StageProgress
 from tools.records import Comparison, Decision, Scorecard
 
@@ -24,9 +25,10 @@ class LiveReporter:
         from agent.show.tables import make_console
 
         self._console, self._lock = make_console(stderr=True), threading.RLock()
-        self._tracker = StageProgress(clock)
+        self._stage = StageProgress(clock)
         self._budget: BudgetView | None = None
         self._accuracy = ""
+        self._batches = BatchLines()
         self._live: Live | None = None
 
     def _render(self) -> Table:
@@ -36,9 +38,9 @@ class LiveReporter:
 
         with self._lock:
             table = Table.grid(padding=(0, 1))
-            total = self._tracker.total or None
-            bar = ProgressBar(total=total, completed=self._tracker.done, width=28, pulse=total is None)
-            table.add_row(bar, Text(f"[{self._tracker.iteration}] {self._tracker.text()}"))
+            total = self._stage.total or None
+            bar = ProgressBar(total=total, completed=self._stage.done, width=28, pulse=total is None)
+            table.add_row(bar, Text(f"[{self._stage.iteration}] {self._stage.text()}"))
             notes = [self._accuracy, budget_text(self._budget) if self._budget else ""]
             table.add_row("", Text(" · ".join(note for note in notes if note), style="dim"))
             return table
@@ -53,7 +55,7 @@ class LiveReporter:
         from rich.live import Live
 
         with self._lock:
-            self._tracker.start(stage, iteration=iteration, total=total)
+            self._stage.start(stage, iteration=iteration, total=total)
             if self._live is None:
                 self._live = Live(
                     get_renderable=self._render, console=self._console, refresh_per_second=8, transient=True
@@ -70,15 +72,18 @@ class LiveReporter:
         correct: int | None,
     ) -> None:
         with self._lock:
-            self._tracker.advance(done=done, total=total, correct=correct)
+            self._stage.advance(done=done, total=total, correct=correct)
 
     def stage_ended(self, stage: Stage, *, iteration: int, seconds: float, summary: str) -> None:
         with self._lock:
-            self._tracker.end()
+            self._stage.end()
         self._print(f"[{iteration}] {stage:<12} {seconds:6.1f} s  {summary}")
 
     def decision_made(self, decision: Decision) -> None:
-        self._print(f"      {decision_text(decision)}", style="dim")
+        with self._lock:
+            lines = self._batches.add(decision)
+        for line in lines:
+            self._print(f"      {line}", style="dim")
 
     def scored(self, scorecard: Scorecard) -> None:
         with self._lock:
@@ -97,6 +102,10 @@ class LiveReporter:
 
     def run_ended(self, reason: StopReason, *, resume: bool) -> None:
         self.close()
+        with self._lock:
+            lines = self._batches.rest()
+        for line in lines:
+            self._print(f"      {line}", style="dim")
         self._print(f"{'stopped' if resume else 'ended'}: {reason.replace('_', ' ')}")
 
     def close(self) -> None:

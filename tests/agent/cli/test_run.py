@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from agent.cli.main import main
 from agent.cli.run import run_to_end, worked_seconds
 from agent.run.folder import RunFolder
 from agent.show.progress import ClosableReporter
@@ -40,8 +41,20 @@ def test_the_last_line_is_one_object(made: Made, capsys: pytest.CaptureFixture[s
     assert made[0].has("report.html")
 
 
-def test_the_table_tells_it_to_a_person(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_person_gets_a_few_lines(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_to_end(made[0], end, json_lines=False) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) <= 10
+    assert lines[0].startswith("Accuracy rose from 45.0 % to 62.5 % on the 40 test questions (+17.5 points")
+    assert lines[1] == "gate:     40.0 % to 65.0 % on 40 questions; 1 of 2 trainings accepted"
+    assert "gained:   read the colour of a square (" in lines[2]
+    assert f"report:   {made[0].path / 'report.html'}" in lines
+    assert lines[-1] == f"more:     errata show {made[0].id} summary|errors|skills|lessons|decisions|ID"
+
+
+def test_the_summary_has_the_tables(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = made[0].path
+    assert main(["show", folder.name, "summary", "--runs-dir", str(folder.parent)]) == 0
     out = capsys.readouterr().out
     for part in (
         "45.0 %",
@@ -51,9 +64,10 @@ def test_the_table_tells_it_to_a_person(made: Made, capsys: pytest.CaptureFixtur
         "most errors lack one skill",
         "bm25",
         "investigate",
-        str(made[0].path / "report.html"),
     ):
         assert part in out
+    assert main(["show", folder.name, "summary", "--runs-dir", str(folder.parent), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["gate_after"] == 0.65
 
 
 def test_a_stop_prints_the_command_that_goes_on(made: Made, capsys: pytest.CaptureFixture[str]) -> None:

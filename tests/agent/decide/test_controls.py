@@ -9,7 +9,8 @@ from typing import get_args
 
 import pytest
 
-from agent.cli.main import CONTROLS, main
+from agent.cli.main import main
+from agent.cli.options.run import CONTROLS
 from agent.decide.controls import build_means, check_control
 from agent.loop.driver import run_loop
 from agent.loop.parts import Parts

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from agent.run.reporter import BudgetView
+from agent.show.batch_lines import BatchLines
 from agent.show.json_lines import JsonReporter
 from agent.show.live import LiveReporter
 from agent.show.plain_lines import PlainReporter
@@ -45,32 +46,67 @@ def tell_all(reporter: ClosableReporter) -> None:
     reporter.close()
 
 
+def decision(batch: str, tool: str, outcome: str, *, samples: int = 0, **arguments: object) -> Decision:
+    return Decision(
+        id=f"{batch}{tool}", iteration=1, batch=batch, step=0, tool=tool, arguments=arguments, reason="why",
+        cost=Cost(samples=samples), outcome=outcome,
+    )  # fmt: skip
+
+
 def test_plain_lines() -> None:
     stream = io.StringIO()
     tell_all(PlainReporter(stream, clock=lambda: 0.0))
-    lines = stream.getvalue().splitlines()
-    assert lines[0] == "[1] evaluate: 4 to do"
-    assert lines[-1] == "ended: no gain twice"
-    text = stream.getvalue()
-    for part in (
-        "gate accuracy 40.0 % (26.0 to 54.0) of 40",
-        "1-1: locate_mistakes, to know [why] -> 4 of 4 located",
-        "gate: accepted: the gain is beyond noise",
-        "samples 5/900 · teacher calls 8/100 · seconds 61",
-    ):
-        assert part in text
+    assert stream.getvalue().splitlines() == [
+        "[1] evaluate, 1.5 s: gate 3 of 4",
+        "[1] gate: accepted: the gain is beyond noise",
+        "[1] iteration 1/3 · samples 5/900 · teacher calls 8/100 · seconds 61",
+        "[1] batch 1-1, locate_mistakes: 4 of 4 located",
+        "ended: no gain twice",
+    ]
 
 
-def test_plain_progress_is_not_said_too_often() -> None:
+def test_a_batch_is_told_in_one_line_for_each_tool() -> None:
+    stream = io.StringIO()
+    reporter = PlainReporter(stream, clock=lambda: 0.0)
+    told = [
+        decision("1-1", "locate_mistakes", "9 errors: 8 found, 1 none"),
+        decision("1-2", "locate_mistakes", "9 errors: 9 found"),
+        decision("1-1", "retrieve_samples", "found 3 of 4", samples=3, skill="a", budget=4),
+        decision("1-1", "retrieve_samples", "found 2 of 2", samples=2, skill="b", budget=2),
+        decision("1-1", "retrieve_samples", "refused: no missing skill 'c'", skill="c", budget=9),
+    ]
+    for one in told:
+        reporter.decision_made(one)
+    assert stream.getvalue() == ""
+    reporter.decision_made(decision("1-1", "finish_batch", "refused: no reason"))
+    assert stream.getvalue() == ""
+    reporter.decision_made(decision("1-1", "finish_batch", "finished"))
+    assert stream.getvalue().splitlines() == [
+        "[1] batch 1-1, locate_mistakes: 9 errors: 8 found, 1 none",
+        "[1] batch 1-1, retrieve_samples: 3 calls, 5 of 6 samples for 3 skills, 1 calls refused",
+    ]
+    reporter.run_ended("stopped_by_user", resume=True)
+    assert stream.getvalue().splitlines()[2:] == [
+        "[0] batch 1-2, locate_mistakes: 9 errors: 9 found",
+        "stopped: stopped by user",
+    ]
+
+
+def test_a_batch_that_did_not_end_itself_says_why() -> None:
+    lines = BatchLines().add(decision("1-1", "finish_batch", "ended by the limit of 5 steps"))
+    assert lines == ["batch 1-1: ended by the limit of 5 steps"]
+
+
+def test_plain_progress_comes_less_often_the_longer_a_stage_lasts() -> None:
     stream, now = io.StringIO(), [0.0]
     reporter = PlainReporter(stream, clock=lambda: now[0])
-    reporter.stage_started("train", iteration=1, total=100)
-    for step in range(1, 101):
+    reporter.stage_started("train", iteration=1, total=1000)
+    for step in range(1, 1001):
         now[0] += 1.0
-        reporter.stage_advanced("train", iteration=1, done=step, total=100, correct=None)
+        reporter.stage_advanced("train", iteration=1, done=step, total=1000, correct=None)
     lines = stream.getvalue().splitlines()
-    assert len(lines) == 11
-    assert lines[1] == "[1]   train 10/100, 1:30 left"
+    assert [line.split("/")[0] for line in lines] == [f"[1] train {done}" for done in (60, 180, 420, 720)]
+    assert lines[0] == "[1] train 60/1,000, 15:40 left"
 
 
 def test_time_left_does_not_count_what_was_there_before_a_resume() -> None:
@@ -87,7 +123,7 @@ def test_branches_of_a_stage_are_counted_together() -> None:
     for _ in range(2):
         reporter.stage_started("investigate", iteration=1, total=2)
     reporter.stage_ended("investigate", iteration=1, seconds=1.0, summary="batch 1-1")
-    assert stream.getvalue().count("to do") == 1
+    assert stream.getvalue() == ""
     tracker = StageProgress(lambda: 0.0)
     assert tracker.start("investigate", iteration=1, total=2)
     tracker.end()
@@ -113,7 +149,7 @@ def test_the_live_display_gives_the_terminal_back(capsys: pytest.CaptureFixture[
     tell_all(reporter)
     out, err = capsys.readouterr()
     assert out == ""
-    assert "to know [why]" in err
+    assert "batch 1-1, locate_mistakes: 4 of 4 located" in err
     assert "ended: no gain twice" in err
 
 

@@ -1,0 +1,70 @@
+"""All commands and their options. Only argparse is imported, so that `errata --help` is there at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from agent.cli.options.data import add_data_commands
+from agent.cli.options.evaluate import add_eval
+from agent.cli.options.index import add_index
+from agent.cli.options.locate import add_locate
+from agent.cli.options.run import add_start
+from agent.cli.options.values import positive
+from agent.settings.places import RUNS
+
+SHOW_WHAT = "summary, errors, skills, lessons, decisions, or the id of any record (a beginning is enough)"
+
+
+class Parser(argparse.ArgumentParser):
+    """Complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"errata: {message}; see: {self.prog} --help\n")
+
+
+def build_parser() -> Parser:
+    """All commands and their options."""
+    parser = Parser(prog="errata", description="A vision-language model gets better from its own mistakes.")
+    parser.add_argument("--version", action="version", version="errata 0.1.0")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.add_argument(
+            "--json", action="store_true", help="machine-readable output on stdout, events on stderr"
+        )
+        return sub
+
+    def run_of(sub: argparse.ArgumentParser, *names: str) -> None:
+        for name in names:
+            sub.add_argument(name, metavar="RUN", help="name of a run, its folder, or `last`")
+
+    add_start(command("demo", "the whole loop in the embedded world, on this machine"), config=False)
+    add_start(command("run", "a run from a settings file"), config=True)
+    run_of(command("resume", "go on where a run stopped; nothing is done or paid twice"), "run")
+    command("runs", "list all runs")
+    run_of(command("status", "where a run stands"), "run")
+    show = command("show", "what a run found, and where any record came from")
+    run_of(show, "run")
+    show.add_argument("what", nargs="?", default="errors", metavar="WHAT", help=SHOW_WHAT)
+    show.add_argument("--limit", type=positive, metavar="N", help="rows to print (all with --json; else 40)")
+    run_of(command("compare", "paired difference of two runs on the same questions"), "before", "after")
+    run_of(command("cost", "what a run paid to endpoints, by stage, iteration, role and model"), "run")
+    add_eval(command("eval", "evaluate a student on a file of questions"))
+    add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
+    add_locate(command("locate", "where rationales went wrong, and how the method is set"))
+    add_data_commands(command("data", "check, convert and describe data of your own"))
+    doctor = command("doctor", "what this machine has, and whether the settings files are sound")
+    doctor.add_argument("--teacher", type=Path, metavar="CONFIG", help="instead, what its endpoint can do")
+    for name, sub in commands.choices.items():
+        if name not in ("eval", "doctor", "data", "index", "locate"):
+            sub.add_argument(
+                "--runs-dir",
+                type=Path,
+                default=RUNS,
+                metavar="FOLDER",
+                help="where runs lie (default: runs/ of the repository)",
+            )
+    return parser
