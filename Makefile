@@ -26,7 +26,7 @@ test: $(STAMP) ## the whole loop, offline
 
 check: $(STAMP) ## ruff, mypy --strict, tests
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy --strict agent tools
+	@$(BIN)/mypy --strict -p errata.agent -p errata.tools -p errata.prompts
 	@$(BIN)/python -m pytest -q
 
 teacher-test: $(STAMP) ## the chat teacher against a real vLLM on this CPU; skipped where it cannot be installed
@@ -38,7 +38,7 @@ setup: $(STAMP) ## install into .venv and nothing else
 clean: ## remove .venv and caches; runs stay
 	rm -rf $(VENV) .teacher-test build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "errata: no Python 3.11 or later on PATH; install one, or: make PYTHON=/path/to/python" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV), once; a few minutes"
@@ -47,4 +47,5 @@ ifneq ($(UV),)
 else
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[dev]'
 endif
+	@mkdir -p $(VENV)/link && ln -sfn ../.. $(VENV)/link/errata  # the import name, for mypy
 	@touch $@

@@ -1,7 +1,7 @@
-"""`python -m agent` is `errata`."""
+"""`python -m errata.agent` is `errata`."""
 
 import sys
 
-from agent.cli.main import main
+from errata.agent.cli.main import main
 
 sys.exit(main())

@@ -19,15 +19,15 @@ from benchmarks.counting import CountingTeacher, prompt_words
 from benchmarks.errors import collect_errors
 from benchmarks.served import NOT_RUN, measure_served
 from benchmarks.tables import parse_arguments, write_table
-from tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from tools.locate.cost import ScanCost, choose_scan
-from tools.locate.noise import CALIBRATED, simulate
-from tools.records import Attempt, Mistake, Problem
-from tools.teacher.local import SHIPPED, LocalTeacher, LocalTeacherOptions
-from tools.teacher.local_train import train
-from tools.teacher.protocol import OptionRequest
-from tools.world.programs import FAMILIES
-from tools.world.questions import sample_question
+from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
+from errata.tools.locate.cost import ScanCost, choose_scan
+from errata.tools.locate.noise import CALIBRATED, simulate
+from errata.tools.records import Attempt, Mistake, Problem
+from errata.tools.teacher.local import SHIPPED, LocalTeacher, LocalTeacherOptions
+from errata.tools.teacher.local_train import train
+from errata.tools.teacher.protocol import OptionRequest
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import sample_question
 
 STEPS = 15
 ROUNDS = 5

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.loop.evaluate import attempts_file
-from agent.run.folder import RunFolder
 from benchmarks.tables import ROOT, errata, last_object, parse_arguments, write_table
-from tools.records import Attempt
+from errata.agent.loop.evaluate import attempts_file
+from errata.agent.run.folder import RunFolder
+from errata.tools.records import Attempt
 
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"
 DRAWS = 4000

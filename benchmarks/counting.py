@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tools.records import Problem, Record
-from tools.teacher.local_text import words_of
+from errata.tools.records import Problem, Record
+from errata.tools.teacher.local_text import words_of
 
 
 def prompt_words(request: Record) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.settings.file import load_settings
 from benchmarks.tables import ROOT
-from tools.evaluate.student import evaluate_student
-from tools.records import Attempt, Problem, digest, from_jsonl, to_jsonl
-from tools.train.job import StudentSource
-from tools.world.generate import WorldSizes, generate_world
+from errata.agent.settings.file import load_settings
+from errata.tools.evaluate.student import evaluate_student
+from errata.tools.records import Attempt, Problem, digest, from_jsonl, to_jsonl
+from errata.tools.train.job import StudentSource
+from errata.tools.world.generate import WorldSizes, generate_world
 
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"
 

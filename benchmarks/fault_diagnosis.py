@@ -6,21 +6,21 @@ import random
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.run.folder import RunFolder
-from agent.run.recorded_teacher import RecordingTeacher
-from agent.run.reply_store import ReplyStore
-from agent.run.split_guard import TestSplitGuard
-from tools.errors import BudgetSpent, OperatorError
-from tools.evaluate.score import make_attempts
-from tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from tools.records import Attempt, ImageRef, Problem, to_jsonl
-from tools.tag import tag_missing_skills
-from tools.teacher.chat_options import ChatOptions, PaidCaps, PatienceOptions, Price
-from tools.teacher.chat_stack import ChatStack
-from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES
-from tools.world.questions import sample_question
-from tools.world.skills import SKILLS
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.recorded_teacher import RecordingTeacher
+from errata.agent.run.reply_store import ReplyStore
+from errata.agent.run.split_guard import TestSplitGuard
+from errata.tools.errors import BudgetSpent, OperatorError
+from errata.tools.evaluate.score import make_attempts
+from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
+from errata.tools.records import Attempt, ImageRef, Problem, to_jsonl
+from errata.tools.tag import tag_missing_skills
+from errata.tools.teacher.chat_options import ChatOptions, PaidCaps, PatienceOptions, Price
+from errata.tools.teacher.chat_stack import ChatStack
+from errata.tools.world.generate import make_problem
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import sample_question
+from errata.tools.world.skills import SKILLS
 
 PRICE = Price(tokens_in=0.5, tokens_out=1.5)
 HANG = 1.5

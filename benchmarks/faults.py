@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 
 from benchmarks.fault_diagnosis import HANG, diagnose
 from benchmarks.tables import parse_arguments, write_table
+from errata.tools.records import seed_of
+from errata.tools.teacher.chat_options import PaidCaps
+from errata.tools.teacher.paid_store import PaidStore
 from tests.chat_server import ChatServer, messages_digest
 from tests.world_answers import WorldAnswers
-from tools.records import seed_of
-from tools.teacher.chat_options import PaidCaps
-from tools.teacher.paid_store import PaidStore
 
 SHARE = 0.3
 OFTEN = ("429", "429_after", "500", "503", "drop", "half", "half_json", "html", "truncated", "schema", "empty")

@@ -16,11 +16,11 @@ from typing import Any
 
 from benchmarks.firewall_plants import PICTURES, WORDS, picture_problem, plant_pictures, really_same
 from benchmarks.tables import parse_arguments, write_table
-from tools.data.firewall import FirewallOptions, find_overlaps
-from tools.data.read import read_problems
-from tools.evaluate.compare import wilson
-from tools.records import Interval, Problem, seed_of
-from tools.world.generate import WorldSizes, generate_world
+from errata.tools.data.firewall import FirewallOptions, find_overlaps
+from errata.tools.data.read import read_problems
+from errata.tools.evaluate.compare import wilson
+from errata.tools.records import Interval, Problem, seed_of
+from errata.tools.world.generate import WorldSizes, generate_world
 
 TEXTS, IMAGES, PROTECTED = 1_500_000, 100_000, 2_000
 SEEN = ((0, 800), (1, 400), (5, 2000))

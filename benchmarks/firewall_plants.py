@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tools.records import ImageRef, Problem, seed_of
+from errata.tools.records import ImageRef, Problem, seed_of
 
 Picture = Image.Image
 

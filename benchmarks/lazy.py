@@ -15,9 +15,9 @@ from typing import Any
 
 from benchmarks.retrieval_real import K, Question, draw_questions, read_rows, spread
 from benchmarks.tables import parse_arguments, write_table
-from tools.records import MissingSkill, Problem
-from tools.retrieve.lazy import LazyPool, own_words
-from tools.retrieve.lexical import SearchIndex, SkillIndex
+from errata.tools.records import MissingSkill, Problem
+from errata.tools.retrieve.lazy import LazyPool, own_words
+from errata.tools.retrieve.lexical import SearchIndex, SkillIndex
 
 CANDIDATES = (50, 100, 200, 500, 1000)
 

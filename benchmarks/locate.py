@@ -25,18 +25,18 @@ from benchmarks.locate_notes import (
     silence_lines,
 )
 from benchmarks.tables import TABLES, parse_arguments, write_table
-from tools.locate.answer_switch import SwitchOptions, ask_gaps
-from tools.locate.calibrate import Cell, add_cells, best_cell, score_cells
-from tools.locate.curves import Gap
-from tools.locate.metrics import location_lead, location_scores
-from tools.locate.noise import CALIBRATED, SwitchRates, simulate, switch_rates
-from tools.locate.plots import heat_map
-from tools.locate.rivals import METHODS
-from tools.records import Attempt, Interval, Problem
-from tools.teacher.local import SHIPPED, LocalTeacher, LocalTeacherOptions
-from tools.teacher.world import WorldTeacher, WorldTeacherOptions
-from tools.teacher.world_posterior import find_broken_rules
-from tools.world.check import align_claims, find_gold_steps, read_problem
+from errata.tools.locate.answer_switch import SwitchOptions, ask_gaps
+from errata.tools.locate.calibrate import Cell, add_cells, best_cell, score_cells
+from errata.tools.locate.curves import Gap
+from errata.tools.locate.metrics import location_lead, location_scores
+from errata.tools.locate.noise import CALIBRATED, SwitchRates, simulate, switch_rates
+from errata.tools.locate.plots import heat_map
+from errata.tools.locate.rivals import METHODS
+from errata.tools.records import Attempt, Interval, Problem
+from errata.tools.teacher.local import SHIPPED, LocalTeacher, LocalTeacherOptions
+from errata.tools.teacher.world import WorldTeacher, WorldTeacherOptions
+from errata.tools.teacher.world_posterior import find_broken_rules
+from errata.tools.world.check import align_claims, find_gold_steps, read_problem
 
 FIRST, EXACT_NAME, LOCAL = "symbolic, calibrated", "symbolic, no noise", "local language model"
 """Teachers: the one of the comparison, one without noise, and the language model."""

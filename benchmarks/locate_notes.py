@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from tools.locate.metrics import is_located
-from tools.locate.noise import PUBLISHED, SwitchRates
-from tools.records import Mistake
+from errata.tools.locate.metrics import is_located
+from errata.tools.locate.noise import PUBLISHED, SwitchRates
+from errata.tools.records import Mistake
 
 OURS = "answer_switch"
 ORDER = ("random_step", "per_step", "pseudo_rationale", "answer_switch")

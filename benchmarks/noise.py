@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from benchmarks.errors import collect_errors
 from benchmarks.tables import parse_arguments, write_table
-from tools.locate.noise import CALIBRATED, PUBLISHED, SwitchRates, fit_noise, simulate, switch_rates
-from tools.teacher.world import WorldTeacher
+from errata.tools.locate.noise import CALIBRATED, PUBLISHED, SwitchRates, fit_noise, simulate, switch_rates
+from errata.tools.teacher.world import WorldTeacher
 
 SEED = 98
 

@@ -19,8 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.run.folder import RunFolder
 from benchmarks.tables import ROOT, errata, last_object, parse_arguments, write_table
+from errata.agent.run.folder import RunFolder
 
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"
 COMPARED = ("attempts/*.jsonl", "mistakes/*.jsonl", "skills/*.jsonl", "candidates/*.jsonl", "*.jsonl", "result.json")
@@ -32,7 +32,7 @@ RECEIPT_SECONDS = 2.0
 def start_run(name: str, *, runs: Path, resume: bool) -> subprocess.Popen[bytes]:
     """Start or resume a run in a session of its own, so that its whole process group can be killed."""
     words = ["resume", f"{name}-1"] if resume else ["run", str(CONFIG), "--name", name]
-    command = [sys.executable, "-m", "agent", *words, "--runs-dir", str(runs), "--json"]
+    command = [sys.executable, "-m", "errata.agent", *words, "--runs-dir", str(runs), "--json"]
     with (runs / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
 

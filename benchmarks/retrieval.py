@@ -39,10 +39,10 @@ RANKED = 100_000
 def work_errata(corpus: Corpus, folder: Path) -> dict[str, Any]:
     """Build on disk, open, query; then the same queries without compiled code, and what compiling costs once."""
     began = time.process_time()
-    from tools.retrieve.index_files import build_index, open_index
-    from tools.retrieve.index_source import Source
-    from tools.retrieve.kernel import load_kernel
-    from tools.retrieve.lexical import SkillIndex
+    from errata.tools.retrieve.index_files import build_index, open_index
+    from errata.tools.retrieve.index_source import Source
+    from errata.tools.retrieve.kernel import load_kernel
+    from errata.tools.retrieve.lexical import SkillIndex
 
     samples = ((name, skills, ()) for name, skills in zip(corpus.ids, corpus.samples, strict=True))
     build_index(folder / "timed", samples, source=lambda: Source(path="", sha256="timed"))
@@ -128,7 +128,7 @@ def work_rank_bm25(corpus: Corpus, folder: Path) -> dict[str, Any]:
 
 def work_exact(corpus: Corpus, folder: Path) -> dict[str, Any]:
     """Share of queries for which the index gives the very list of a plain float64 BM25: ids, order and scores."""
-    from tools.retrieve.index_files import open_index
+    from errata.tools.retrieve.index_files import open_index
 
     index = open_index(folder / "timed")
     queries = [re.findall(PATTERN, query.lower()) for query in corpus.queries[:CHECKED]]
@@ -157,9 +157,9 @@ def work_exact(corpus: Corpus, folder: Path) -> dict[str, Any]:
 
 def work_build(corpus: Path, folder: Path) -> dict[str, Any]:
     """Build from JSON lines, as `errata index build` does; what matters is the memory."""
-    from tools.retrieve.index_files import build_index
-    from tools.retrieve.index_source import describe_source
-    from tools.retrieve.sources import SampleFile
+    from errata.tools.retrieve.index_files import build_index
+    from errata.tools.retrieve.index_source import describe_source
+    from errata.tools.retrieve.sources import SampleFile
 
     began = time.process_time()
     place, file = folder / "curve", SampleFile(corpus)
@@ -169,7 +169,7 @@ def work_build(corpus: Path, folder: Path) -> dict[str, Any]:
 
 def work_cold(queries: Path, folder: Path) -> dict[str, Any]:
     """Open, and answer every query; the caller times the whole process."""
-    from tools.retrieve.index_files import open_index
+    from errata.tools.retrieve.index_files import open_index
 
     index = open_index(folder / "curve")
     asked = json.loads(queries.read_text(encoding="utf-8"))
@@ -178,9 +178,9 @@ def work_cold(queries: Path, folder: Path) -> dict[str, Any]:
 
 def work_add(corpus: Path, folder: Path) -> dict[str, Any]:
     """Add samples to what is there."""
-    from tools.retrieve.index_files import add_samples
-    from tools.retrieve.index_source import describe_source
-    from tools.retrieve.sources import SampleFile
+    from errata.tools.retrieve.index_files import add_samples
+    from errata.tools.retrieve.index_source import describe_source
+    from errata.tools.retrieve.sources import SampleFile
 
     began = time.process_time()
     place = folder / "curve"

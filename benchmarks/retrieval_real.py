@@ -24,13 +24,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.linalg import svds
 
 from benchmarks.tables import parse_arguments, write_table
-from tools.retrieve.chroma import SkillCollection
-from tools.retrieve.dense import DenseIndex, FilteredIndex
-from tools.retrieve.embeddings import HashingEmbedding
-from tools.retrieve.lexical import SearchIndex, SkillIndex
-from tools.retrieve.segment import make_segment, split_words
-from tools.retrieve.select import HybridIndex
-from tools.retrieve.vectors import Embedding, Vectors, make_unit
+from errata.tools.retrieve.chroma import SkillCollection
+from errata.tools.retrieve.dense import DenseIndex, FilteredIndex
+from errata.tools.retrieve.embeddings import HashingEmbedding
+from errata.tools.retrieve.lexical import SearchIndex, SkillIndex
+from errata.tools.retrieve.segment import make_segment, split_words
+from errata.tools.retrieve.select import HybridIndex
+from errata.tools.retrieve.vectors import Embedding, Vectors, make_unit
 
 K = 10
 DRAWS = 2000

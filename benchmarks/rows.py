@@ -20,12 +20,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.cli.main import main as errata_main
 from benchmarks.row_mutations import MAKERS, TEXTS, VALUES, Row, prepare_folder, to_cells, to_json
 from benchmarks.tables import need, parse_arguments, write_table
-from tools.data.read import SourceOptions, scan_rows
-from tools.data.write import write_problems
-from tools.records import Problem, from_jsonl, seed_of, to_jsonl
+from errata.agent.cli.main import main as errata_main
+from errata.tools.data.read import SourceOptions, scan_rows
+from errata.tools.data.write import write_problems
+from errata.tools.records import Problem, from_jsonl, seed_of, to_jsonl
 
 SEED = 20_241_121
 MAP: dict[str, str | tuple[str, ...]] = {

@@ -13,29 +13,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from agent.settings.file import load_settings
 from benchmarks.tables import ROOT, parse_arguments, write_table
-from tools.data.read import read_problems
-from tools.evaluate.compare import wilson
-from tools.evaluate.student import evaluate_student
-from tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem
-from tools.retrieve.chroma import SkillCollection
-from tools.retrieve.dense import DenseIndex
-from tools.retrieve.embeddings import HashingEmbedding
-from tools.retrieve.lexical import SkillIndex
-from tools.retrieve.rivals import METHODS, Means, Request
-from tools.retrieve.rivals.ablations import steps_as_skills, validation_as_skills
-from tools.retrieve.rivals.gradients import StudentGradients
-from tools.retrieve.rivals.perplexity import FolderPerplexity
-from tools.retrieve.rivals.superfiltering import make_exchange
-from tools.retrieve.select import HybridIndex
-from tools.retrieve.vectors import Embedding
-from tools.tag import tag_missing_skills, tag_required_skills
-from tools.teacher.world import WorldTeacher
-from tools.train.job import StudentSource
-from tools.world.generate import LACKING, WorldSizes, generate_world, world_name
-from tools.world.programs import FAMILIES
+from errata.agent.settings.file import load_settings
+from errata.tools.data.read import read_problems
+from errata.tools.evaluate.compare import wilson
+from errata.tools.evaluate.student import evaluate_student
+from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
+from errata.tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem
+from errata.tools.retrieve.chroma import SkillCollection
+from errata.tools.retrieve.dense import DenseIndex
+from errata.tools.retrieve.embeddings import HashingEmbedding
+from errata.tools.retrieve.lexical import SkillIndex
+from errata.tools.retrieve.rivals import METHODS, Means, Request
+from errata.tools.retrieve.rivals.ablations import steps_as_skills, validation_as_skills
+from errata.tools.retrieve.rivals.gradients import StudentGradients
+from errata.tools.retrieve.rivals.perplexity import FolderPerplexity
+from errata.tools.retrieve.rivals.superfiltering import make_exchange
+from errata.tools.retrieve.select import HybridIndex
+from errata.tools.retrieve.vectors import Embedding
+from errata.tools.tag import tag_missing_skills, tag_required_skills
+from errata.tools.teacher.world import WorldTeacher
+from errata.tools.train.job import StudentSource
+from errata.tools.world.generate import LACKING, WorldSizes, generate_world, world_name
+from errata.tools.world.programs import FAMILIES
 
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"
 FULL = WorldSizes(pool=3000, diagnosis=300, gate=300, test=1)

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
+from errata.tools.records import Attempt, Mistake, Problem
+from errata.tools.teacher.chat_options import ChatOptions, PatienceOptions
+from errata.tools.teacher.chat_stack import ChatStack
 from tests.teacher_server.__main__ import KEPT, find_model
 from tests.teacher_server.install import is_installed
 from tests.teacher_server.server import BLOCK, NAME, forget_prefixes, serve_model
-from tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from tools.records import Attempt, Mistake, Problem
-from tools.teacher.chat_options import ChatOptions, PatienceOptions
-from tools.teacher.chat_stack import ChatStack
 
 NOT_RUN = "vLLM is not installed here; make teacher-test installs it"
 SUMS = "SELECT COUNT(*), SUM(tokens_in), SUM(tokens_cached) FROM ledger"

@@ -34,7 +34,7 @@ def need(*modules: str, extra: str) -> None:
 
 def errata(*words: object) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
-    command = [sys.executable, "-m", "agent", *map(str, words)]
+    command = [sys.executable, "-m", "errata.agent", *map(str, words)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.tables import ROOT, need, parse_arguments, write_table
-from tools.records import Problem, to_jsonl
-from tools.skills.blocks import tag_file
-from tools.skills.store import SkillStore
-from tools.teacher.annotations import AnnotationsTeacher
-from tools.teacher.protocol import RequiredSkillsRequest, SkillReply
+from errata.tools.records import Problem, to_jsonl
+from errata.tools.skills.blocks import tag_file
+from errata.tools.skills.store import SkillStore
+from errata.tools.teacher.annotations import AnnotationsTeacher
+from errata.tools.teacher.protocol import RequiredSkillsRequest, SkillReply
 
 BATCH, ROWS, WORKERS, WAIT = 100, 500, 2, 0.05
 

@@ -17,13 +17,13 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.tables import parse_arguments, write_table
-from tools.evaluate.answers import parse_answer
-from tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from tools.locate.metrics import location_scores
-from tools.locate.rivals import random_step
-from tools.locate.steps import split_steps
-from tools.records import Attempt, Problem, digest
-from tools.teacher.local import SHIPPED, LocalTeacher
+from errata.tools.evaluate.answers import parse_answer
+from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
+from errata.tools.locate.metrics import location_scores
+from errata.tools.locate.rivals import random_step
+from errata.tools.locate.steps import split_steps
+from errata.tools.records import Attempt, Problem, digest
+from errata.tools.teacher.local import SHIPPED, LocalTeacher
 
 VARIABLE = "ERRATA_DATA"
 COLUMNS = (

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from agent.cli.main import main
+from errata.agent.cli.main import main
 from tests.agent.loop_fakes import write_data
 
 HOUSE = Path(__file__).resolve().parent.parent

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
-from tools.records import digest
+from errata.tools.records import digest
 
 DRIP_SECONDS = 0.03
 RUBBISH = "lorem ipsum dolor sit amet " * 2_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.cli.main import main
+from errata.agent.cli.main import main
 from tests.bad_inputs import House, complain
 
 POOL, GATE = "data/pool.jsonl", "data/gate.jsonl"

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from agent.run.folder import RunFolder
-from agent.run.outcome import read_settings
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.outcome import read_settings
 from tests.agent.loop_fakes import make_row
 from tests.agent.made_run import FIRST, make_run
 from tests.bad_inputs import House, complain

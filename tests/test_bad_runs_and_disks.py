@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.loop.driver import run_loop
-from agent.loop.parts import Parts
-from agent.run.folder import RunFolder
-from agent.settings.file import load_settings
+from errata.agent.loop.driver import run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.folder import RunFolder
+from errata.agent.settings.file import load_settings
 from tests.agent.loop_fakes import TableStudent
 from tests.bad_inputs import CONFIG, HOUSE, House, call, complain
 
@@ -172,7 +172,7 @@ def test_files_that_may_not_grow(house: House) -> None:
 
     before = house.files()
     done = subprocess.run(
-        [sys.executable, "-B", "-m", "agent", *house.run()],
+        [sys.executable, "-B", "-m", "errata.agent", *house.run()],
         cwd=HOUSE,
         capture_output=True,
         text=True,

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from PIL import Image
 
-from agent.cli.main import main
-from agent.settings.tree import RetrieveSettings, SourceSettings
-from tools.data.read import FormatName, SourceOptions, scan_rows
-from tools.data.read.detect import detect_format
-from tools.skills.options import SkillOptions
-from tools.skills.store import SkillStore
+from errata.agent.cli.main import main
+from errata.agent.settings.tree import RetrieveSettings, SourceSettings
+from errata.tools.data.read import FormatName, SourceOptions, scan_rows
+from errata.tools.data.read.detect import detect_format
+from errata.tools.skills.options import SkillOptions
+from errata.tools.skills.store import SkillStore
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "data.md").read_text(encoding="utf-8")
 EXAMPLE = re.compile(r"^## (\w+)\n(?:(?!^## )[\s\S])*?^```\w+ title=(\S+)\n([\s\S]*?)^```", re.MULTILINE)

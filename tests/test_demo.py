@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.run.folder import RunFolder
-from agent.run.split_guard import find_test_leaks
-from tools.records import Lesson, Problem, from_jsonl
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.split_guard import find_test_leaks
+from errata.tools.records import Lesson, Problem, from_jsonl
 
 ROOT = Path(__file__).parent.parent
 KEYS = {
@@ -29,7 +29,7 @@ KEYS = {
 
 def errata(*words):
     return subprocess.run(
-        [sys.executable, "-m", "agent", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "errata.agent", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False
     )
 
 

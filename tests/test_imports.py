@@ -56,7 +56,7 @@ def top_imports(path: Path, *, everywhere: bool) -> Iterator[str]:
 
 def test_importing_agent_and_tools_loads_nothing_heavy() -> None:
     names = [
-        ".".join(p.with_suffix("").parts).removesuffix(".__init__")
+        ".".join(("errata", *p.with_suffix("").parts)).removesuffix(".__init__")
         for p in modules("agent", "tools", "prompts")
         if p.as_posix() not in OWNERS and p.name != "__main__.py"
     ]
@@ -67,9 +67,9 @@ def test_importing_agent_and_tools_loads_nothing_heavy() -> None:
 
 def test_help_loads_argparse_and_little_else() -> None:
     code = (
-        "import contextlib, io, agent.cli.main\n"
+        "import contextlib, io, errata.agent.cli.main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
-        "    agent.cli.main.main(['--help'])"
+        "    errata.agent.cli.main.main(['--help'])"
     )
     assert loaded(code, (*HEAVY, "numpy", "scipy", "pydantic", "langgraph", "rich", "yaml", "jinja2")) == []
 
@@ -78,7 +78,8 @@ def test_help_loads_argparse_and_little_else() -> None:
 def test_imports_go_one_way(path: Path) -> None:
     room = path.parts[0]
     for name in top_imports(path, everywhere=True):
-        other = name.partition(".")[0]
+        assert name.partition(".")[0] not in RANK, f"{path} imports {name} without the root"
+        other = name.removeprefix("errata.").partition(".")[0]
         assert RANK.get(other, -1) <= RANK[room], f"{path} imports {name}"
 
 
@@ -99,7 +100,8 @@ ROOMS = ("settings", "run", "show", "decide", "loop", "cli")
 
 def module_files(*packages: str) -> dict[str, Path]:
     """Every module by its dotted name."""
-    return {".".join(p.with_suffix("").parts).removesuffix(".__init__"): p for p in modules(*packages)}
+    names = {p: ".".join(("errata", *p.with_suffix("").parts)) for p in modules(*packages)}
+    return {name.removesuffix(".__init__"): path for path, name in names.items()}
 
 
 def import_edges(files: dict[str, Path]) -> dict[str, set[str]]:
@@ -141,10 +143,10 @@ def test_a_circle_inside_functions_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_rooms_of_agent_import_one_way(room: str) -> None:
     files = module_files("agent")
-    allowed = {f"agent.{other}" for other in ROOMS[: ROOMS.index(room) + 1]}
-    mine = {name: edges for name, edges in import_edges(files).items() if name.startswith(f"agent.{room}.")}
+    allowed = {f"errata.agent.{other}" for other in ROOMS[: ROOMS.index(room) + 1]}
+    mine = {name: edges for name, edges in import_edges(files).items() if name.startswith(f"errata.agent.{room}.")}
     assert mine
-    climbing = [(a, b) for a, others in mine.items() for b in others if ".".join(b.split(".")[:2]) not in allowed]
+    climbing = [(a, b) for a, others in mine.items() for b in others if ".".join(b.split(".")[:3]) not in allowed]
     assert climbing == []
 
 

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tools.records import ImageRef, Lesson, Problem
-from tools.train.host import StudentHost
-from tools.train.job import StudentSource
+from errata.tools.records import ImageRef, Lesson, Problem
+from errata.tools.train.host import StudentHost
+from errata.tools.train.job import StudentSource
 
 COLOURS = ("red", "blue", "green", "yellow")
 SHAPES = ("circle", "square", "triangle", "star")

@@ -6,9 +6,8 @@ import json
 import re
 from typing import Any
 
-from tests.chat_server import Answer, say_letter
-from tools.records import Problem, digest
-from tools.teacher.protocol import (
+from errata.tools.records import Problem, digest
+from errata.tools.teacher.protocol import (
     MissingSkillRequest,
     OptionRequest,
     RationaleRequest,
@@ -16,8 +15,9 @@ from tools.teacher.protocol import (
     StepCheckRequest,
     StepIndexRequest,
 )
-from tools.teacher.world import WorldTeacher
-from tools.world.skills import SKILL_OF_WORDING
+from errata.tools.teacher.world import WorldTeacher
+from errata.tools.world.skills import SKILL_OF_WORDING
+from tests.chat_server import Answer, say_letter
 
 HEADS = ("Question", "Choices", "Right answer", "Steps so far", "Student's steps", "Already trained", "Worked solution")
 HEADS += ("Steps", "Other solution", "First", "Second")

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from tools.errors import BudgetSpent
-from tools.records import Attempt, MissingSkill, Mistake, Problem, digest
-from tools.skills.names import canonical_names
-from tools.skills.options import SkillSource
-from tools.skills.store import SkillStore, key_number
-from tools.teacher.protocol import ComparesSkills, MissingSkillRequest, RequiredSkillsRequest, Teacher
+from errata.tools.errors import BudgetSpent
+from errata.tools.records import Attempt, MissingSkill, Mistake, Problem, digest
+from errata.tools.skills.names import canonical_names
+from errata.tools.skills.options import SkillSource
+from errata.tools.skills.store import SkillStore, key_number
+from errata.tools.teacher.protocol import ComparesSkills, MissingSkillRequest, RequiredSkillsRequest, Teacher
 
 
 class RequiredSkills(NamedTuple):
@@ -66,7 +66,7 @@ def tag_missing_skills(
     ]
     names = canonical_names([w for w in wordings if w], known=known_skills)
     if "same_skill" in teacher.operations:
-        from tools.skills.merge import merge_names
+        from errata.tools.skills.merge import merge_names
 
         names = merge_names(names, known=known_skills, teacher=cast(ComparesSkills, teacher), most=most_checks)
     return [

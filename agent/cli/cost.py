@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from agent.run.cost import GROUP, SUMS, cost_of
-from agent.run.folder import find_run
+from errata.agent.run.cost import GROUP, SUMS, cost_of
+from errata.agent.run.folder import find_run
 
 
 def run_cost(arguments: argparse.Namespace) -> int:
@@ -19,7 +19,7 @@ def run_cost(arguments: argparse.Namespace) -> int:
     if not cost["rows"]:
         print("nothing was asked of an endpoint in this run; what its stages took: errata status")
         return 0
-    from agent.show.tables import fill_table, make_console, make_table
+    from errata.agent.show.tables import fill_table, make_console, make_table
 
     columns = ["stage", ">iteration", "role", "model", *(f">{name.removeprefix('tokens_')}" for name in SUMS)]
     rows = [[show(row[name]) for name in (*GROUP, *SUMS)] for row in cost["rows"]]

@@ -9,14 +9,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent.cli.options.reading import choose_format, read_options
-from agent.show.tables import fill_table, make_console, make_table
-from tools.data.read import scan_rows
-from tools.data.read.reading import find_file
-from tools.data.report import CheckReport, Finding, check_dataset, make_finding
-from tools.data.stats import DatasetStats, Spread, describe_dataset
-from tools.errors import OperatorError
-from tools.records import Problem
+from errata.agent.cli.options.reading import choose_format, read_options
+from errata.agent.show.tables import fill_table, make_console, make_table
+from errata.tools.data.read import scan_rows
+from errata.tools.data.read.reading import find_file
+from errata.tools.data.report import CheckReport, Finding, check_dataset, make_finding
+from errata.tools.data.stats import DatasetStats, Spread, describe_dataset
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
 
 TOP = 20
 """Rows of a table of skills or sources; all of them with --json."""
@@ -92,7 +92,7 @@ class Source:
 
 def run_convert(arguments: argparse.Namespace) -> int:
     """Write all good rows in another format; refuses when more rows are bad than allowed."""
-    from tools.data.write import write_problems
+    from errata.tools.data.write import write_problems
 
     out: Path = arguments.out
     if out.is_dir() or (out.exists() and not arguments.force):
@@ -133,7 +133,7 @@ def run_stats(arguments: argparse.Namespace) -> int:
         source = Source(arguments, pictures=Path(folder))
         stats = describe_dataset(source.problems, tokenizer=arguments.tokenizer)
         if arguments.sheet is not None:
-            from tools.data.sheet import draw_sheet
+            from errata.tools.data.sheet import draw_sheet
 
             draw_sheet(source.problems, file=arguments.sheet)
     source.tell()

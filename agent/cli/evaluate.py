@@ -8,12 +8,12 @@ import sys
 import time
 from pathlib import Path
 
-from agent.cli.options.reading import choose_format, read_options
-from agent.run.outcome import chance_of, chance_sentence, spread
-from tools.data.read import ReadResult, count_reasons, read_problems
-from tools.errors import OperatorError
-from tools.records import Attempt, Problem, Scorecard, digest
-from tools.train.job import check_adapter, check_base
+from errata.agent.cli.options.reading import choose_format, read_options
+from errata.agent.run.outcome import chance_of, chance_sentence, spread
+from errata.tools.data.read import ReadResult, count_reasons, read_problems
+from errata.tools.errors import OperatorError
+from errata.tools.records import Attempt, Problem, Scorecard, digest
+from errata.tools.train.job import check_adapter, check_base
 
 PROGRESS_SECONDS = 5.0
 
@@ -34,7 +34,7 @@ def run_eval(arguments: argparse.Namespace) -> int:
     read = read_problems(arguments.questions, split=arguments.split, format=format, options=options)
     problems = read.problems[: arguments.limit]
     attempts = answer(problems, arguments)
-    from tools.evaluate.score import make_scorecard
+    from errata.tools.evaluate.score import make_scorecard
 
     card = make_scorecard(problems, attempts, checkpoint=attempts[0].checkpoint, split=arguments.split, seed=0)
     if arguments.json:
@@ -54,8 +54,8 @@ def check_out(path: Path) -> None:
 
 def answer(problems: list[Problem], arguments: argparse.Namespace) -> list[Attempt]:
     """All attempts, in processes of their own; progress goes to stderr."""
-    from tools.evaluate.student import GenerateOptions, evaluate_student
-    from tools.train.job import StudentSource
+    from errata.tools.evaluate.student import GenerateOptions, evaluate_student
+    from errata.tools.train.job import StudentSource
 
     model, adapter = arguments.model.resolve(), arguments.adapter.resolve() if arguments.adapter else None
     source = StudentSource(
@@ -87,7 +87,7 @@ def result_object(card: Scorecard, *, read: ReadResult, chance: float | None) ->
 
 def print_card(card: Scorecard, *, read: ReadResult, chance: float | None) -> None:
     """Accuracy with its interval, by skill, and what was left out."""
-    from agent.show.tables import fill_table, make_console, make_table
+    from errata.agent.show.tables import fill_table, make_console, make_table
 
     print(f"accuracy {spread(card.accuracy)}, {card.correct} of {card.total} right (95 % interval)")
     if chance and card.accuracy.low <= chance:

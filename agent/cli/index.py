@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.errors import OperatorError
+from errata.tools.errors import OperatorError
 
 if TYPE_CHECKING:
-    from tools.retrieve.chroma import SkillCollection
-    from tools.retrieve.index_files import Manifest
-    from tools.retrieve.lexical import Hit, SearchIndex, SkillIndex, Where
-    from tools.retrieve.segment import Sample
-    from tools.retrieve.sources import SampleSource
-    from tools.retrieve.vectors import Embedding
+    from errata.tools.retrieve.chroma import SkillCollection
+    from errata.tools.retrieve.index_files import Manifest
+    from errata.tools.retrieve.lexical import Hit, SearchIndex, SkillIndex, Where
+    from errata.tools.retrieve.segment import Sample
+    from errata.tools.retrieve.sources import SampleSource
+    from errata.tools.retrieve.vectors import Embedding
 
 CHOICE = "index.json"
 OFF = "dense search is off: no embedding was chosen (--embedding)"
@@ -39,8 +39,8 @@ Told = tuple[dict[str, Any], list[str]]
 
 
 def _build(arguments: argparse.Namespace) -> Told:
-    from agent.cli.index_samples import open_samples
-    from tools.retrieve.index_files import build_index
+    from errata.agent.cli.index_samples import open_samples
+    from errata.tools.retrieve.index_files import build_index
 
     folder = arguments.folder
     choice = {name: getattr(arguments, name) for name in ("embedding", "model", "url", "key_env", "chroma")}
@@ -62,8 +62,8 @@ def _build(arguments: argparse.Namespace) -> Told:
 
 
 def _add(arguments: argparse.Namespace) -> Told:
-    from agent.cli.index_samples import open_samples
-    from tools.retrieve.index_files import add_samples, require_manifest
+    from errata.agent.cli.index_samples import open_samples
+    from errata.tools.retrieve.index_files import add_samples, require_manifest
 
     folder = arguments.folder
     before, choice = require_manifest(folder / "lexical"), _read_choice(folder)
@@ -117,7 +117,7 @@ def _hit_lines(rank: int, entry: dict[str, Any]) -> list[str]:
 
 
 def _stats(arguments: argparse.Namespace) -> Told:
-    from tools.retrieve.index_files import disk_bytes, require_manifest
+    from errata.tools.retrieve.index_files import disk_bytes, require_manifest
 
     folder = arguments.folder
     manifest = require_manifest(folder / "lexical")
@@ -151,7 +151,7 @@ def _stats(arguments: argparse.Namespace) -> Told:
 
 
 def _open_lexical(folder: Path) -> SkillIndex:
-    from tools.retrieve.index_files import open_index
+    from errata.tools.retrieve.index_files import open_index
 
     return open_index(folder / "lexical")
 
@@ -186,7 +186,7 @@ def _check_choice(choice: Mapping[str, Any]) -> None:
             remedy = "write http://HOST:PORT"
             raise OperatorError("no address of a server", where=option, value=value, remedy=remedy)
     if kind != "none":
-        from tools.retrieve.chroma import check_server
+        from errata.tools.retrieve.chroma import check_server
 
         _make_embedding(choice)(["a word"])
         if choice["chroma"]:
@@ -194,7 +194,7 @@ def _check_choice(choice: Mapping[str, Any]) -> None:
 
 
 def _make_embedding(choice: Mapping[str, Any]) -> Embedding:
-    from tools.retrieve.embeddings import EmbeddingOptions, make_embedding
+    from errata.tools.retrieve.embeddings import EmbeddingOptions, make_embedding
 
     encoder, key_env = choice["embedding"] == "encoder", choice["key_env"]
     if key_env and not os.environ.get(key_env):
@@ -210,7 +210,7 @@ def _make_embedding(choice: Mapping[str, Any]) -> Embedding:
 
 
 def _make_collection(folder: Path) -> SkillCollection:
-    from tools.retrieve.chroma import SkillCollection
+    from errata.tools.retrieve.chroma import SkillCollection
 
     choice = _read_choice(folder)
     return SkillCollection(folder / "chroma", embedding=_make_embedding(choice), server=choice["chroma"])
@@ -218,7 +218,7 @@ def _make_collection(folder: Path) -> SkillCollection:
 
 def _open_collection(folder: Path, index: SkillIndex) -> SkillCollection:
     """The skills in Chroma, brought up to the lexical index where they are behind it."""
-    from tools.retrieve.index_files import require_manifest
+    from errata.tools.retrieve.index_files import require_manifest
 
     collection, stamp = _make_collection(folder), _stamp(require_manifest(folder / "lexical"))
     if not collection.is_of(stamp):
@@ -232,7 +232,7 @@ def _stamp(manifest: Manifest) -> str:
 
 
 def _choose_mode(folder: Path, index: SkillIndex, mode: str, where: Where) -> SearchIndex:
-    from tools.retrieve.dense import DenseIndex, FilteredIndex
+    from errata.tools.retrieve.dense import DenseIndex, FilteredIndex
 
     if mode == "bm25":
         return FilteredIndex(index, where)
@@ -244,7 +244,7 @@ def _choose_mode(folder: Path, index: SkillIndex, mode: str, where: Where) -> Se
     dense = DenseIndex(_open_collection(folder, index), index)
     if mode == "dense":
         return FilteredIndex(dense, where)
-    from tools.retrieve.select import HybridIndex
+    from errata.tools.retrieve.select import HybridIndex
 
     return HybridIndex(FilteredIndex(index, where), FilteredIndex(dense, where))
 
@@ -261,7 +261,7 @@ def _parse_where(pairs: Sequence[str]) -> Where:
 
 
 def _tell(folder: Path, made: Manifest, file: SampleSource, *, dense: bool) -> Told:
-    from tools.records import to_jsonl
+    from errata.tools.records import to_jsonl
 
     (folder / "skipped.jsonl").unlink(missing_ok=True)
     if file.reasons:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.cli.options.reading import choose_format, read_options
-from tools.errors import OperatorError
-from tools.retrieve.index_source import Source, describe_source
-from tools.retrieve.sources import QuestionFile, SampleFile, SampleSource, holds_column
+from errata.agent.cli.options.reading import choose_format, read_options
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.index_source import Source, describe_source
+from errata.tools.retrieve.sources import QuestionFile, SampleFile, SampleSource, holds_column
 
 
 def open_samples(

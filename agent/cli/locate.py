@@ -7,10 +7,10 @@ import json
 import sys
 from pathlib import Path
 
-from agent.run.folder import write_atomically
-from agent.settings.file import load_settings
-from tools.locate.calibrate import Calibration, calibrate, label_curves, read_labels
-from tools.locate.plots import gap_plot, heat_map
+from errata.agent.run.folder import write_atomically
+from errata.agent.settings.file import load_settings
+from errata.tools.locate.calibrate import Calibration, calibrate, label_curves, read_labels
+from errata.tools.locate.plots import gap_plot, heat_map
 
 
 def run_calibrate(arguments: argparse.Namespace) -> int:
@@ -19,7 +19,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.config, arguments.overrides)
     teacher = None
     if any(not label.gaps for label in labels):
-        from agent.loop.parts import build_teacher
+        from errata.agent.loop.parts import build_teacher
 
         teacher = build_teacher(settings)
     curves = label_curves(labels, teacher=teacher, prior=settings.locate.prior)

@@ -11,22 +11,22 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from agent.cli.options.parser import build_parser
+from errata.agent.cli.options.parser import build_parser
 
 COMMANDS = {
-    "demo": "agent.cli.run:start_run",
-    "run": "agent.cli.run:start_run",
-    "resume": "agent.cli.run:resume_run",
-    "runs": "agent.cli.read:list_all",
-    "status": "agent.cli.read:show_status",
-    "show": "agent.cli.read:show_records",
-    "compare": "agent.cli.read:compare_runs",
-    "cost": "agent.cli.cost:run_cost",
-    "eval": "agent.cli.evaluate:run_eval",
-    "index": "agent.cli.index:run_index",
-    "data": "agent.cli.data:run_data",
-    "locate": "agent.cli.locate:run_calibrate",
-    "doctor": "agent.cli.doctor.machine:run_doctor",
+    "demo": "errata.agent.cli.run:start_run",
+    "run": "errata.agent.cli.run:start_run",
+    "resume": "errata.agent.cli.run:resume_run",
+    "runs": "errata.agent.cli.read:list_all",
+    "status": "errata.agent.cli.read:show_status",
+    "show": "errata.agent.cli.read:show_records",
+    "compare": "errata.agent.cli.read:compare_runs",
+    "cost": "errata.agent.cli.cost:run_cost",
+    "eval": "errata.agent.cli.evaluate:run_eval",
+    "index": "errata.agent.cli.index:run_index",
+    "data": "errata.agent.cli.data:run_data",
+    "locate": "errata.agent.cli.locate:run_calibrate",
+    "doctor": "errata.agent.cli.doctor.machine:run_doctor",
 }
 """Module and function of each command; a module is imported when its command is typed."""
 
@@ -46,7 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the console script; returns the exit code."""
     parsed = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    from tools.errors import OperatorError
+    from errata.tools.errors import OperatorError
 
     try:
         return _run(parsed)

@@ -6,13 +6,13 @@ import argparse
 import json
 from typing import Any
 
-from agent.run.comparison import compare_best
-from agent.run.folder import RunFolder, find_run, list_runs
-from agent.run.lineage import Archive
-from agent.run.outcome import chance_of, cost_by_stage, percent, read_outcome, read_settings, spread
-from agent.run.questions import validation_problems
-from agent.show.records import LISTS, rows_of, tree_lines
-from tools.records import Split
+from errata.agent.run.comparison import compare_best
+from errata.agent.run.folder import RunFolder, find_run, list_runs
+from errata.agent.run.lineage import Archive
+from errata.agent.run.outcome import chance_of, cost_by_stage, percent, read_outcome, read_settings, spread
+from errata.agent.run.questions import validation_problems
+from errata.agent.show.records import LISTS, rows_of, tree_lines
+from errata.tools.records import Split
 
 ROWS = 40
 """Rows of a list that are printed unless --limit says otherwise."""
@@ -24,7 +24,7 @@ def list_all(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([{**run._asdict(), "path": str(run.path)} for run in runs]))
         return 0
-    from agent.show.tables import make_console, runs_table
+    from errata.agent.show.tables import make_console, runs_table
 
     if runs:
         make_console().print(runs_table(runs))
@@ -48,8 +48,8 @@ def show_status(arguments: argparse.Namespace) -> int:
 
 def status_of(folder: RunFolder) -> dict[str, Any]:
     """State, stage, accuracy and budget of a run, from its files alone."""
-    from agent.cli.run import resume_command
-    from agent.decide.budget import measure_spent
+    from errata.agent.cli.run import resume_command
+    from errata.agent.decide.budget import measure_spent
 
     outcome, caps = read_outcome(folder), read_settings(folder).budget.total
     spent, events = measure_spent(folder), folder.events()
@@ -103,7 +103,7 @@ def show_summary(folder: RunFolder, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(status_of(folder)))
         return 0
-    from agent.show.tables import make_console, print_outcome
+    from errata.agent.show.tables import make_console, print_outcome
 
     problems = validation_problems(folder)
     chance = chance_of(p for p in problems.values() if p.split == outcome.final_split)
@@ -116,7 +116,7 @@ def _show_list(archive: Archive, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(rows[: arguments.limit], ensure_ascii=False))
         return 0
-    from agent.show.tables import make_console, records_table
+    from errata.agent.show.tables import make_console, records_table
 
     limit = arguments.limit or ROWS
     if not rows:

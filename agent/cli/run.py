@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agent.run.folder import RunFolder, find_run, make_run
-from agent.run.outcome import Outcome, chance_of, cost_by_stage, read_outcome
-from agent.settings.file import DATA_VARIABLE, dump_settings, load_settings
-from agent.settings.places import CONFIGS, RUNS
-from agent.settings.tree import Settings
-from agent.show.progress import ClosableReporter, make_reporter
-from tools.errors import OperatorError, StopRequested
+from errata.agent.run.folder import RunFolder, find_run, make_run
+from errata.agent.run.outcome import Outcome, chance_of, cost_by_stage, read_outcome
+from errata.agent.settings.file import DATA_VARIABLE, dump_settings, load_settings
+from errata.agent.settings.places import CONFIGS, RUNS
+from errata.agent.settings.tree import Settings
+from errata.agent.show.progress import ClosableReporter, make_reporter
+from errata.tools.errors import OperatorError, StopRequested
 
 Loop = Callable[[ClosableReporter], object]
 
@@ -26,14 +26,14 @@ def start_run(arguments: argparse.Namespace) -> int:
     """A new run folder, and the loop in it."""
     config = CONFIGS / "demo.yaml" if arguments.command == "demo" else arguments.config
     settings = load_settings(config, collect_overrides(arguments), data_root=os.environ.get(DATA_VARIABLE))
-    from agent.loop.checks import check_parts, find_parts
+    from errata.agent.loop.checks import check_parts, find_parts
 
     check_parts(settings)
     if arguments.dry_run:
         return print_plan(settings, json_lines=arguments.json)
     parts = find_parts(settings)
     folder = make_run(arguments.runs_dir, settings.run.name)
-    from agent.loop.driver import run_loop
+    from errata.agent.loop.driver import run_loop
 
     def loop(reporter: ClosableReporter) -> object:
         return run_loop(settings, folder=folder, reporter=reporter, parts=parts)
@@ -49,11 +49,11 @@ def resume_run(arguments: argparse.Namespace) -> int:
     """Go on with a run."""
     folder = find_run(arguments.runs_dir, arguments.run)
     settings = load_settings(folder.path / "settings.yaml")
-    from agent.loop.checks import check_parts, find_parts
+    from errata.agent.loop.checks import check_parts, find_parts
 
     check_parts(settings)
     parts = find_parts(settings)
-    from agent.loop.driver import resume_loop
+    from errata.agent.loop.driver import resume_loop
 
     def loop(reporter: ClosableReporter) -> object:
         return resume_loop(folder, reporter=reporter, parts=parts)
@@ -95,8 +95,8 @@ def run_to_end(folder: RunFolder, loop: Loop, *, json_lines: bool) -> int:
 
 def finish(folder: RunFolder, *, json_lines: bool, seconds: float) -> None:
     """Write the report; print the table, or one JSON object as the last line."""
-    from agent.run.questions import validation_problems
-    from agent.show.report import write_report
+    from errata.agent.run.questions import validation_problems
+    from errata.agent.show.report import write_report
 
     problems = validation_problems(folder)
     outcome = read_outcome(folder)
@@ -104,7 +104,7 @@ def finish(folder: RunFolder, *, json_lines: bool, seconds: float) -> None:
     if json_lines:
         print(json.dumps(result_object(outcome, seconds=seconds)), flush=True)
         return
-    from agent.show.outcome_lines import outcome_lines
+    from errata.agent.show.outcome_lines import outcome_lines
 
     chance = chance_of(p for p in problems.values() if p.split == outcome.final_split)
     costs = cost_by_stage(folder.ledger())
@@ -158,7 +158,7 @@ def discard_unbegun(folder: RunFolder) -> None:
 
 def print_plan(settings: Settings, *, json_lines: bool) -> int:
     """The resolved settings, and what would be done with them."""
-    from agent.decide.plan import plan_of
+    from errata.agent.decide.plan import plan_of
 
     plan = plan_of(settings)
     if json_lines:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
-from tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem, Record
+from errata.tools.records import Attempt, Candidate, MissingSkill, Mistake, Problem, Record
 
 
 class Allotment(TypedDict):

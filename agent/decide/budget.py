@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agent.run.folder import RunFolder
-from agent.run.reporter import BudgetView
-from agent.settings.tree import BudgetSettings, Caps
-from tools.records import Decision, Lesson
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.reporter import BudgetView
+from errata.agent.settings.tree import BudgetSettings, Caps
+from errata.tools.records import Decision, Lesson
 
 
 class Spent(NamedTuple):

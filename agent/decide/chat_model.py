@@ -13,12 +13,12 @@ from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict
 
-from agent.settings.tree import DecideSettings
-from prompts import prompt_digest
-from tools.teacher.chat_asking import stop_line
-from tools.teacher.chat_options import EndpointOptions
-from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
-from tools.teacher.patience import PatientEndpoint
+from errata.agent.settings.tree import DecideSettings
+from errata.prompts import prompt_digest
+from errata.tools.teacher.chat_asking import stop_line
+from errata.tools.teacher.chat_options import EndpointOptions
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
+from errata.tools.teacher.patience import PatientEndpoint
 
 
 class PaidDecider(BaseChatModel):

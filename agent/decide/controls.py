@@ -7,16 +7,16 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.decide.budget import measure_remaining
-from agent.settings.tree import Settings
-from tools.errors import BudgetSpent, OperatorError
-from tools.records import Cost, Decision, Lesson, MissingSkill, Problem, Split, digest, seed_of
-from tools.retrieve.lexical import SearchIndex
-from tools.retrieve.rivals import Means, Request, Selection, selection_method
+from errata.agent.decide.budget import measure_remaining
+from errata.agent.settings.tree import Settings
+from errata.tools.errors import BudgetSpent, OperatorError
+from errata.tools.records import Cost, Decision, Lesson, MissingSkill, Problem, Split, digest, seed_of
+from errata.tools.retrieve.lexical import SearchIndex
+from errata.tools.retrieve.rivals import Means, Request, Selection, selection_method
 
 if TYPE_CHECKING:
-    from agent.run.context import Context
-    from tools.retrieve.vectors import Embedding
+    from errata.agent.run.context import Context
+    from errata.tools.retrieve.vectors import Embedding
 
 
 def check_control(settings: Settings, problems: Mapping[Split, Mapping[str, Problem]]) -> None:
@@ -45,7 +45,7 @@ def build_means(
     if settings.control == "insta":
         return means._replace(embed=_make_embedder(settings, paid))
     if settings.control == "superfiltering" and rivals.language_model is not None:
-        from tools.retrieve.rivals.perplexity import FolderPerplexity
+        from errata.tools.retrieve.rivals.perplexity import FolderPerplexity
 
         return means._replace(perplexity=FolderPerplexity(Path(rivals.language_model)))
     return means
@@ -53,8 +53,8 @@ def build_means(
 
 def _make_embedder(settings: Settings, paid: Embedding | None) -> Embedding:
     """`rivals.embedder` where it is given, else what dense search embeds with."""
-    from tools.retrieve.embeddings import EmbeddingOptions, make_embedding
-    from tools.retrieve.encoder import FolderEncoder
+    from errata.tools.retrieve.embeddings import EmbeddingOptions, make_embedding
+    from errata.tools.retrieve.encoder import FolderEncoder
 
     own = settings.rivals.embedder
     if own is None:

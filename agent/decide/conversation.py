@@ -24,17 +24,17 @@ from langchain_core.messages import (
     messages_from_dict,
 )
 
-from agent.decide.batch import Batch, ToolResult
-from agent.decide.chat_model import PaidDecider, decide_options
-from agent.decide.executor import ToolExecutor
-from agent.run.context import Context
-from agent.settings.tree import DecideSettings
-from prompts import render_prompt
-from tools.errors import BudgetSpent
-from tools.records import Candidate, Cost, Decision, MissingSkill, Mistake, Record, digest
+from errata.agent.decide.batch import Batch, ToolResult
+from errata.agent.decide.chat_model import PaidDecider, decide_options
+from errata.agent.decide.executor import ToolExecutor
+from errata.agent.run.context import Context
+from errata.agent.settings.tree import DecideSettings
+from errata.prompts import render_prompt
+from errata.tools.errors import BudgetSpent
+from errata.tools.records import Candidate, Cost, Decision, MissingSkill, Mistake, Record, digest
 
 if TYPE_CHECKING:
-    from tools.teacher.chat_stack import ChatStack
+    from errata.tools.teacher.chat_stack import ChatStack
 
 NO_CALL = "You called no tool. Call one of the tools; end the batch with finish_batch."
 
@@ -200,7 +200,7 @@ def _facts(
 def build_decider(settings: DecideSettings, *, synthesize_share: float, chat: ChatStack | None) -> BaseChatModel:
     """The deciding chat model: the embedded policy, or any model behind an OpenAI-compatible endpoint."""
     if settings.model == "rules" or settings.base_url is None or chat is None:
-        from agent.decide.rules import RulesModel
+        from errata.agent.decide.rules import RulesModel
 
         return RulesModel(synthesize_share=synthesize_share)
     options = decide_options(settings)

@@ -13,15 +13,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent.decide.batch import Batch, ToolResult, answer_text, sample_result, show_error, usable
-from agent.decide.tool_arguments import TOOLS, Arguments, InspectErrors, RetrieveSamples, SynthesizeSamples
-from agent.run.context import Context
-from agent.run.recorded_teacher import RecordingTeacher
-from tools.errors import BudgetSpent, ReplyError
-from tools.locate.answer_switch import make_mistake
-from tools.locate.curves import Switch
-from tools.records import Attempt, Candidate, MissingSkill, Mistake, digest, seed_of
-from tools.teacher.protocol import FailureRequest
+from errata.agent.decide.batch import Batch, ToolResult, answer_text, sample_result, show_error, usable
+from errata.agent.decide.tool_arguments import TOOLS, Arguments, InspectErrors, RetrieveSamples, SynthesizeSamples
+from errata.agent.run.context import Context
+from errata.agent.run.recorded_teacher import RecordingTeacher
+from errata.tools.errors import BudgetSpent, ReplyError
+from errata.tools.locate.answer_switch import make_mistake
+from errata.tools.locate.curves import Switch
+from errata.tools.records import Attempt, Candidate, MissingSkill, Mistake, digest, seed_of
+from errata.tools.teacher.protocol import FailureRequest
 
 SKIPPED = Switch("none", -1, 0.0, 0, (), 0)
 
@@ -117,7 +117,7 @@ class ToolExecutor:
             self.budgets[step] = checked.budget
 
     def _locate(self, _: Arguments, __: int) -> ToolResult:
-        from tools.locate.rivals import location_method, most_requests
+        from errata.tools.locate.rivals import location_method, most_requests
 
         located = {mistake.attempt for mistake in self.mistakes}
         todo = [attempt for attempt in self.batch.attempts if attempt.id not in located]
@@ -152,7 +152,7 @@ class ToolExecutor:
         )
 
     def _tag(self, _: Arguments, __: int) -> ToolResult:
-        from tools.tag import tag_missing_skills
+        from errata.tools.tag import tag_missing_skills
 
         tagged = {skill.mistake for skill in self.skills}
         todo = [mistake for mistake in self.mistakes if mistake.id not in tagged]
@@ -223,7 +223,7 @@ class ToolExecutor:
         return wanted
 
     def _retrieve(self, checked: RetrieveSamples, step: int) -> ToolResult:
-        from tools.retrieve.select import retrieve_samples
+        from errata.tools.retrieve.select import retrieve_samples
 
         wanted = self._wanted(checked.skill, checked.budget)
         picked = {
@@ -244,7 +244,7 @@ class ToolExecutor:
         return sample_result(found, checked.budget, verb="found")
 
     def _synthesize(self, checked: SynthesizeSamples, step: int) -> ToolResult:
-        from tools.synthesize.scenes import synthesize_samples
+        from errata.tools.synthesize.scenes import synthesize_samples
 
         wanted = self._wanted(checked.skill, checked.budget)
         made = synthesize_samples(
@@ -265,6 +265,6 @@ class ToolExecutor:
 
 def can_locate(method: str, teacher: RecordingTeacher) -> bool:
     """Whether the teacher can do what the location method asks of it; an unknown method is told of when it is used."""
-    from tools.locate.rivals import NEEDS
+    from errata.tools.locate.rivals import NEEDS
 
     return NEEDS.get(method, frozenset()) <= teacher.operations

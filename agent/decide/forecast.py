@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.settings.sources import read_source
-from agent.settings.tree import Settings
-from tools.records import Problem, Split
-from tools.teacher.chat import ChatTeacher
-from tools.teacher.chat_options import ChatOptions
-from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, Role
-from tools.teacher.paid import count_bytes
-from tools.teacher.protocol import (
+from errata.agent.settings.sources import read_source
+from errata.agent.settings.tree import Settings
+from errata.tools.records import Problem, Split
+from errata.tools.teacher.chat import ChatTeacher
+from errata.tools.teacher.chat_options import ChatOptions
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, Role
+from errata.tools.teacher.paid import count_bytes
+from errata.tools.teacher.protocol import (
     JudgeRequest,
     MissingSkillRequest,
     OptionRequest,
@@ -138,10 +138,10 @@ def count_questions(settings: Settings) -> tuple[dict[Split, int], dict[Split, l
 def _world_examples() -> dict[Split, list[Problem]]:
     import random
 
-    from tools.records import ImageRef
-    from tools.world.generate import make_problem
-    from tools.world.programs import FAMILIES
-    from tools.world.questions import sample_question
+    from errata.tools.records import ImageRef
+    from errata.tools.world.generate import make_problem
+    from errata.tools.world.programs import FAMILIES
+    from errata.tools.world.questions import sample_question
 
     rng, image = random.Random(0), ImageRef(path="", sha256="")
     made = [make_problem(sample_question(f, rng), split="pool", image=image, skills=()) for f in FAMILIES.values()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from agent.run.context import Context
-from agent.run.reporter import StopReason
-from tools.records import Attempt, Comparison, Problem
+from errata.agent.run.context import Context
+from errata.agent.run.reporter import StopReason
+from errata.tools.records import Attempt, Comparison, Problem
 
 
 class Verdict(NamedTuple):
@@ -35,7 +35,7 @@ def judge_checkpoint(
     The best checkpoint is kept. Lessons accumulate: those of a rejected iteration stay for the next training,
     since a gain within noise says nothing against them; only where a sentinel skill fell are they withdrawn.
     """
-    from tools.evaluate.compare import compare_attempts
+    from errata.tools.evaluate.compare import compare_attempts
 
     comparison = compare_attempts(
         before,

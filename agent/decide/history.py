@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from agent.run.folder import RunFolder
-from tools.records import Decision, MissingSkill
+from errata.agent.run.folder import RunFolder
+from errata.tools.records import Decision, MissingSkill
 
 
 def _skills(folder: RunFolder, before: int) -> list[MissingSkill]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from agent.settings.tree import Settings
+from errata.agent.settings.tree import Settings
 
 
 def plan_of(settings: Settings) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def plan_of(settings: Settings) -> dict[str, Any]:
         "decided by": settings.decide.model if settings.control == "none" else f"control: {settings.control}",
     }
     if chat is not None and settings.diagnosed:
-        from agent.decide.forecast import forecast
+        from errata.agent.decide.forecast import forecast
 
         plan |= {f"forecast, {name}": line for name, line in forecast(settings, chat=chat).items()}
     return plan

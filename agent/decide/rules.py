@@ -24,7 +24,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable
 
-from agent.decide.budget import allot_shares
+from errata.agent.decide.budget import allot_shares
 
 FETCH, MAKE = "retrieve_samples", "synthesize_samples"
 SPARE_STEPS = 5

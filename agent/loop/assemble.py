@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from agent.decide.conversation import BatchOutcome
-from tools.records import Candidate, Decision, Lesson, digest
+from errata.agent.decide.conversation import BatchOutcome
+from errata.tools.records import Candidate, Decision, Lesson, digest
 
 
 class Proposal(NamedTuple):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from agent.decide.controls import check_means
-from agent.loop.parts import Parts
-from agent.settings.keys import read_keys
-from agent.settings.tree import Settings
-from prompts import PromptMissing, prompt_digest
-from tools.errors import OperatorError
-from tools.locate.rivals import location_method
-from tools.train.job import check_base
+from errata.agent.decide.controls import check_means
+from errata.agent.loop.parts import Parts
+from errata.agent.settings.keys import read_keys
+from errata.agent.settings.tree import Settings
+from errata.prompts import PromptMissing, prompt_digest
+from errata.tools.errors import OperatorError
+from errata.tools.locate.rivals import location_method
+from errata.tools.train.job import check_base
 
 
 def check_parts(settings: Settings) -> None:
@@ -26,11 +26,11 @@ def check_parts(settings: Settings) -> None:
 
 def _check_dense(settings: Settings) -> None:
     if settings.diagnosed and settings.retrieve.embedding != "none":
-        from tools.retrieve.embeddings import make_embedding
+        from errata.tools.retrieve.embeddings import make_embedding
 
         make_embedding(settings.embedding_options)
     if settings.diagnosed and settings.skills.tag == "all" and settings.retrieve.chroma_server is not None:
-        from tools.retrieve.chroma import check_server
+        from errata.tools.retrieve.chroma import check_server
 
         check_server(settings.retrieve.chroma_server)
 

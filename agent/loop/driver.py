@@ -8,25 +8,25 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from agent.decide.controls import check_control
-from agent.decide.conversation import build_decider
-from agent.loop.graph import build_graph
-from agent.loop.parts import Parts, build_teacher, chat_stack, identify_teacher
-from agent.loop.pool_index import index_pool
-from agent.loop.prepare import make_overlap_check, prepare_problems
-from agent.loop.state import first_state
-from agent.loop.stop import stop_on_signal
-from agent.loop.student import LocalStudent, base_checkpoint
-from agent.run.context import Context
-from agent.run.folder import RunFolder, disk_faults
-from agent.run.receipts import Receipts
-from agent.run.recorded_teacher import RecordingTeacher
-from agent.run.reply_store import ReplyStore
-from agent.run.reporter import Reporter, SilentReporter, StopReason
-from agent.settings.file import dump_settings, load_settings
-from agent.settings.tree import Settings
-from tools.errors import OperatorError, StopRequested
-from tools.records import Checkpoint, digest
+from errata.agent.decide.controls import check_control
+from errata.agent.decide.conversation import build_decider
+from errata.agent.loop.graph import build_graph
+from errata.agent.loop.parts import Parts, build_teacher, chat_stack, identify_teacher
+from errata.agent.loop.pool_index import index_pool
+from errata.agent.loop.prepare import make_overlap_check, prepare_problems
+from errata.agent.loop.state import first_state
+from errata.agent.loop.stop import stop_on_signal
+from errata.agent.loop.student import LocalStudent, base_checkpoint
+from errata.agent.run.context import Context
+from errata.agent.run.folder import RunFolder, disk_faults
+from errata.agent.run.receipts import Receipts
+from errata.agent.run.recorded_teacher import RecordingTeacher
+from errata.agent.run.reply_store import ReplyStore
+from errata.agent.run.reporter import Reporter, SilentReporter, StopReason
+from errata.agent.settings.file import dump_settings, load_settings
+from errata.agent.settings.tree import Settings
+from errata.tools.errors import OperatorError, StopRequested
+from errata.tools.records import Checkpoint, digest
 
 THREAD = "loop"
 SETTINGS = "settings.yaml"

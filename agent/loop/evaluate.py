@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.run.context import Context
-from agent.run.folder import disk_faults
-from agent.run.outcome import percent
-from tools.records import Attempt, Checkpoint, Scorecard, Split
+from errata.agent.run.context import Context
+from errata.agent.run.folder import disk_faults
+from errata.agent.run.outcome import percent
+from errata.tools.records import Attempt, Checkpoint, Scorecard, Split
 
 
 def attempts_file(checkpoint: str, split: Split) -> str:
@@ -32,7 +32,7 @@ def measure_checkpoint(
     """Answers that are on disk are not asked for again.
     The splits are answered together, scored one by one.
     """
-    from tools.evaluate.score import make_scorecard
+    from errata.tools.evaluate.score import make_scorecard
 
     total = sum(len(context.problems[split]) for split in splits)
     with context.timed("evaluate", iteration=iteration, total=total) as summary:

@@ -15,9 +15,9 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
 
-from agent.loop import nodes
-from agent.loop.state import BranchState, LoopState
-from agent.run.context import Context
+from errata.agent.loop import nodes
+from errata.agent.loop.state import BranchState, LoopState
+from errata.agent.run.context import Context
 
 
 def build_graph(

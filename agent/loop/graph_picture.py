@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from agent.loop import nodes
-from agent.loop.graph import build_graph
-from agent.run.context import Context
+from errata.agent.loop import nodes
+from errata.agent.loop.graph import build_graph
+from errata.agent.run.context import Context
 
 STEP, BOX, HEIGHT, EDGE, LANE = 112, 92, 34, 12, 24
 """Pixels between nodes, width and height of a node, room at the border, and between edges that run side by side."""

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.decide.batch import Allotment, Batch
-from agent.decide.budget import allot_shares, measure_remaining, view_budget
-from agent.decide.controls import draw_control, tell_control
-from agent.decide.conversation import BatchOutcome, investigate_batch
-from agent.decide.gate import find_stop, judge_checkpoint
-from agent.decide.history import known_skills, read_history, served_skills
-from agent.loop.assemble import make_lessons, pick_samples, settle_decisions
-from agent.loop.evaluate import measure_checkpoint, read_attempts, read_checkpoint
-from agent.loop.state import BranchState, LoopState
-from agent.run.context import Context
-from tools.records import (
+from errata.agent.decide.batch import Allotment, Batch
+from errata.agent.decide.budget import allot_shares, measure_remaining, view_budget
+from errata.agent.decide.controls import draw_control, tell_control
+from errata.agent.decide.conversation import BatchOutcome, investigate_batch
+from errata.agent.decide.gate import find_stop, judge_checkpoint
+from errata.agent.decide.history import known_skills, read_history, served_skills
+from errata.agent.loop.assemble import make_lessons, pick_samples, settle_decisions
+from errata.agent.loop.evaluate import measure_checkpoint, read_attempts, read_checkpoint
+from errata.agent.loop.state import BranchState, LoopState
+from errata.agent.run.context import Context
+from errata.tools.records import (
     Checkpoint,
     Comparison,
     Decision,
@@ -215,7 +215,7 @@ def gate(state: LoopState, *, context: Context) -> Change:
 
 def report(state: LoopState, *, context: Context) -> Change:
     """Read the test split, once: base and best checkpoint answer it. Then write result.json."""
-    from tools.evaluate.compare import compare_attempts
+    from errata.tools.evaluate.compare import compare_attempts
 
     base = context.folder.read_records("checkpoints.jsonl", Checkpoint)[0].id
     ids = list(dict.fromkeys((base, state["best"])))

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from langchain_core.language_models.chat_models import BaseChatModel
 
-from agent.run.context import Student
-from agent.run.folder import PAID, RunFolder
-from agent.settings.tree import Settings, TeacherSettings
-from prompts import prompt_digest
-from tools.teacher.chat_options import ROLES, ChatOptions
-from tools.teacher.protocol import Teacher
+from errata.agent.run.context import Student
+from errata.agent.run.folder import PAID, RunFolder
+from errata.agent.settings.tree import Settings, TeacherSettings
+from errata.prompts import prompt_digest
+from errata.tools.teacher.chat_options import ROLES, ChatOptions
+from errata.tools.teacher.protocol import Teacher
 
 if TYPE_CHECKING:
-    from tools.teacher.chat_stack import ChatStack
+    from errata.tools.teacher.chat_stack import ChatStack
 
 PROMPTS = (
     *("mistake_step", "step_check", "pseudo_rationale", "teacher_says"),
@@ -44,7 +44,7 @@ def chat_stack(
     decide, options, embed = settings.decide, settings.teacher.chat, settings.embed_endpoint
     if settings.teacher.kind != "chat" and decide.model == "rules" and embed is None:
         return None
-    from tools.teacher.chat_stack import ChatStack
+    from errata.tools.teacher.chat_stack import ChatStack
 
     if options is None and decide.model != "rules":
         options = ChatOptions(base_url=decide.base_url or "", model=decide.model, key_env=decide.key_env)
@@ -68,17 +68,17 @@ def identify_teacher(settings: TeacherSettings) -> object:
 def build_teacher(settings: Settings, *, chat: ChatStack | None = None) -> Teacher:
     """The teacher that the settings name; `chat` is what a chat teacher stands on."""
     if settings.teacher.kind == "chat" and chat is not None:
-        from tools.world.programs import FAMILIES
+        from errata.tools.world.programs import FAMILIES
 
         return chat.teacher(families=tuple(FAMILIES) if settings.data.world else ())
     if settings.teacher.kind == "annotations":
-        from tools.teacher.annotations import AnnotationsTeacher
+        from errata.tools.teacher.annotations import AnnotationsTeacher
 
         return AnnotationsTeacher()
     if settings.teacher.kind == "local":
-        from tools.teacher.local import LocalTeacher
+        from errata.tools.teacher.local import LocalTeacher
 
         return LocalTeacher(settings.teacher.local)
-    from tools.teacher.world import WorldTeacher
+    from errata.tools.teacher.world import WorldTeacher
 
     return WorldTeacher(settings.teacher.world)

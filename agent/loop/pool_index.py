@@ -10,19 +10,19 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from agent.run.context import IndexFor
-from agent.run.folder import RunFolder
-from agent.run.receipts import Receipts
-from agent.run.recorded_teacher import RecordingTeacher
-from agent.settings.tree import Settings
-from tools.errors import BudgetSpent, OperatorError
-from tools.records import MissingSkill, Problem, digest
-from tools.retrieve.lazy import LazyPool, own_words
-from tools.retrieve.lexical import SearchIndex, SkillIndex
-from tools.tag import RequiredSkills, tag_required_skills
+from errata.agent.run.context import IndexFor
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.receipts import Receipts
+from errata.agent.run.recorded_teacher import RecordingTeacher
+from errata.agent.settings.tree import Settings
+from errata.tools.errors import BudgetSpent, OperatorError
+from errata.tools.records import MissingSkill, Problem, digest
+from errata.tools.retrieve.lazy import LazyPool, own_words
+from errata.tools.retrieve.lexical import SearchIndex, SkillIndex
+from errata.tools.tag import RequiredSkills, tag_required_skills
 
 if TYPE_CHECKING:
-    from tools.teacher.embedding import EndpointEmbedding
+    from errata.tools.teacher.embedding import EndpointEmbedding
 
 
 class Indexed(NamedTuple):
@@ -113,7 +113,7 @@ def index_pool(
         dense = _open_dense(folder, lexical, settings, embedding)
     if mode == "dense":
         return Indexed(_always(dense), names, summary)
-    from tools.retrieve.select import HybridIndex
+    from errata.tools.retrieve.select import HybridIndex
 
     return Indexed(_always(HybridIndex(lexical, dense)), names, summary)
 
@@ -156,8 +156,8 @@ def _always(index: SearchIndex) -> IndexFor:
 
 def _open_lexical(place: Path, samples: Mapping[str, Sequence[str]]) -> SkillIndex:
     """The index on disk, built where it is not there or of other texts."""
-    from tools.retrieve.index_files import build_index, open_index, read_manifest
-    from tools.retrieve.index_source import Source
+    from errata.tools.retrieve.index_files import build_index, open_index, read_manifest
+    from errata.tools.retrieve.index_source import Source
 
     sha256 = digest("samples", sorted(samples.items()), length=64)
     made = read_manifest(place)
@@ -170,9 +170,9 @@ def _open_lexical(place: Path, samples: Mapping[str, Sequence[str]]) -> SkillInd
 def _open_dense(
     folder: RunFolder, samples: SkillIndex, settings: Settings, paid: EndpointEmbedding | None
 ) -> SearchIndex:
-    from tools.retrieve.chroma import SkillCollection
-    from tools.retrieve.dense import DenseIndex
-    from tools.retrieve.embeddings import make_embedding
+    from errata.tools.retrieve.chroma import SkillCollection
+    from errata.tools.retrieve.dense import DenseIndex
+    from errata.tools.retrieve.embeddings import make_embedding
 
     embedding = paid.scoped("index") if paid else make_embedding(settings.embedding_options)
     server = settings.retrieve.chroma_server

@@ -6,15 +6,15 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from agent.run.folder import RunFolder
-from agent.run.receipts import Receipts
-from agent.run.reporter import Reporter
-from agent.run.split_guard import TestSplitGuard
-from agent.settings.sources import read_source
-from agent.settings.tree import DataSettings, Settings, SourceSettings
-from tools.data.firewall import Firewall, FirewallOptions, Overlap, check_firewall
-from tools.errors import OperatorError
-from tools.records import Problem, SkippedRow, Split, digest
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.receipts import Receipts
+from errata.agent.run.reporter import Reporter
+from errata.agent.run.split_guard import TestSplitGuard
+from errata.agent.settings.sources import read_source
+from errata.agent.settings.tree import DataSettings, Settings, SourceSettings
+from errata.tools.data.firewall import Firewall, FirewallOptions, Overlap, check_firewall
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, SkippedRow, Split, digest
 
 SPLITS: tuple[Split, ...] = ("pool", "diagnosis", "gate", "test")
 Problems = dict[Split, dict[str, Problem]]
@@ -28,7 +28,7 @@ def read_splits(
     `worlds`: where worlds are drawn; a world that is there is used again. `on_progress` is told of drawing.
     """
     if settings.world is not None:
-        from tools.world.generate import generate_world, world_name
+        from errata.tools.world.generate import generate_world, world_name
 
         seed, sizes = settings.world.seed, settings.world.sizes
         place = worlds / world_name(seed=seed, sizes=sizes)

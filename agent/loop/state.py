@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
-from agent.decide.batch import Allotment
+from errata.agent.decide.batch import Allotment
 
 
 def union(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:

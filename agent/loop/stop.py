@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from agent.run.folder import RunFolder
+from errata.agent.run.folder import RunFolder
 
 
 @contextlib.contextmanager

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from agent.run.folder import RunFolder
-from agent.settings.tree import Settings
-from tools.evaluate.student import evaluate_student
-from tools.records import Attempt, Checkpoint, Lesson, Problem
-from tools.train.host import StudentHost
-from tools.train.job import StudentSource, TrainProgress
-from tools.train.run import train_student
+from errata.agent.run.folder import RunFolder
+from errata.agent.settings.tree import Settings
+from errata.tools.evaluate.student import evaluate_student
+from errata.tools.records import Attempt, Checkpoint, Lesson, Problem
+from errata.tools.train.host import StudentHost
+from errata.tools.train.job import StudentSource, TrainProgress
+from errata.tools.train.run import train_student
 
 
 class LocalStudent:

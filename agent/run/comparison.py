@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agent.run.folder import RunFolder
-from agent.run.outcome import Outcome, read_settings
-from agent.run.questions import validation_problems
-from tools.errors import OperatorError
-from tools.records import Attempt, Comparison, Split
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.outcome import Outcome, read_settings
+from errata.agent.run.questions import validation_problems
+from errata.tools.errors import OperatorError
+from errata.tools.records import Attempt, Comparison, Split
 
 
 def compare_best(folders: Sequence[RunFolder], outcomes: Sequence[Outcome]) -> Comparison:
     """Paired on test where both runs read it, else on gate. Raises OperatorError for different questions."""
-    from tools.evaluate.compare import compare_attempts
+    from errata.tools.evaluate.compare import compare_attempts
 
     splits: list[Split] = ["test", "gate"]
     split = next((s for s in splits if all(o.scorecard(o.best, s) is not None for o in outcomes)), None)

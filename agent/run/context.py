@@ -14,21 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from agent.run.folder import RunFolder
-from agent.run.reporter import Reporter, SilentReporter, Stage
-from agent.run.stage_clock import StageClock, StageTime
-from agent.settings.tree import Settings
-from tools.errors import StopRequested
-from tools.records import Attempt, Checkpoint, Lesson, MissingSkill, Problem, Split
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.reporter import Reporter, SilentReporter, Stage
+from errata.agent.run.stage_clock import StageClock, StageTime
+from errata.agent.settings.tree import Settings
+from errata.tools.errors import StopRequested
+from errata.tools.records import Attempt, Checkpoint, Lesson, MissingSkill, Problem, Split
 
 if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
-    from agent.run.receipts import Receipts
-    from agent.run.recorded_teacher import RecordingTeacher
-    from tools.retrieve.lexical import SearchIndex
-    from tools.teacher.embedding import EndpointEmbedding
-    from tools.teacher.paid import Purse
+    from errata.agent.run.receipts import Receipts
+    from errata.agent.run.recorded_teacher import RecordingTeacher
+    from errata.tools.retrieve.lexical import SearchIndex
+    from errata.tools.teacher.embedding import EndpointEmbedding
+    from errata.tools.teacher.paid import Purse
 
 
 class Student(Protocol):

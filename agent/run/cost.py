@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agent.run.folder import PAID, RunFolder
-from agent.run.outcome import read_settings
-from tools.teacher.paid_store import Line, PaidStore
+from errata.agent.run.folder import PAID, RunFolder
+from errata.agent.run.outcome import read_settings
+from errata.tools.teacher.paid_store import Line, PaidStore
 
 GROUP = ("stage", "iteration", "role", "model")
 SUMS = ("sent", "hits", "faults", "tokens_in", "tokens_out", "tokens_cached", "seconds", "money")

@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from tools.errors import OperatorError
-from tools.records import R, Record, from_jsonl, to_jsonl
+from errata.tools.errors import OperatorError
+from errata.tools.records import R, Record, from_jsonl, to_jsonl
 
 RUN_MARK = "run:/"
 PAID = "paid.sqlite"

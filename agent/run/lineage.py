@@ -9,9 +9,9 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from agent.run.folder import RunFolder
-from tools.errors import OperatorError
-from tools.records import (
+from errata.agent.run.folder import RunFolder
+from errata.tools.errors import OperatorError
+from errata.tools.records import (
     Attempt,
     Candidate,
     Checkpoint,

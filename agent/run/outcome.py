@@ -12,11 +12,21 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from agent.run.folder import RunFolder, summarize_run
-from agent.settings.tree import Settings
-from tools.data.firewall import Overlap
-from tools.errors import OperatorError
-from tools.records import Checkpoint, Comparison, Decision, Interval, Lesson, Problem, Scorecard, SkippedRow, Split
+from errata.agent.run.folder import RunFolder, summarize_run
+from errata.agent.settings.tree import Settings
+from errata.tools.data.firewall import Overlap
+from errata.tools.errors import OperatorError
+from errata.tools.records import (
+    Checkpoint,
+    Comparison,
+    Decision,
+    Interval,
+    Lesson,
+    Problem,
+    Scorecard,
+    SkippedRow,
+    Split,
+)
 
 
 class Outcome(NamedTuple):

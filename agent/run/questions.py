@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from agent.run.folder import RunFolder
-from agent.run.outcome import read_settings
-from agent.settings.sources import read_source
-from agent.settings.tree import DataSettings, SourceSettings
-from tools.errors import OperatorError
-from tools.records import Problem, Split
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.outcome import read_settings
+from errata.agent.settings.sources import read_source
+from errata.agent.settings.tree import DataSettings, SourceSettings
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, Split
 
 VALIDATION: tuple[Split, ...] = ("diagnosis", "gate", "test")
 
@@ -38,7 +38,7 @@ def validation_problems(folder: RunFolder, *, required: bool = False) -> dict[st
 def find_source(data: DataSettings, *, split: Split, worlds: Path) -> SourceSettings:
     """Where the questions of a split lie; those of the embedded world as `prepare` left them."""
     if data.world is not None:
-        from tools.world.generate import world_name
+        from errata.tools.world.generate import world_name
 
         name = world_name(seed=data.world.seed, sizes=data.world.sizes)
         return SourceSettings(path=str(worlds / name / f"{split}.jsonl"))

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from agent.run.folder import RunFolder
-from tools.records import digest
+from errata.agent.run.folder import RunFolder
+from errata.tools.records import digest
 
 J = TypeVar("J")
 

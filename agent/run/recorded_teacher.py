@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
-from agent.run.folder import RunFolder
-from agent.run.reply_store import ReplyStore
-from agent.run.split_guard import TestSplitGuard
-from tools.errors import BudgetSpent
-from tools.records import Problem, Record, digest
-from tools.teacher.protocol import (
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.reply_store import ReplyStore
+from errata.agent.run.split_guard import TestSplitGuard
+from errata.tools.errors import BudgetSpent
+from errata.tools.records import Problem, Record, digest
+from errata.tools.teacher.protocol import (
     ComparesSkills,
     FailureReply,
     FailureRequest,

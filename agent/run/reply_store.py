@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.errors import OperatorError
+from errata.tools.errors import OperatorError
 
 IN_CLAUSE = 500
 """Keys per SQL query; SQLite's own limit is far above it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, Protocol
 
-from tools.records import Comparison, Decision, Scorecard
+from errata.tools.records import Comparison, Decision, Scorecard
 
 Stage = Literal[
     "prepare", "index", "evaluate", "triage", "allocate", "investigate", "assemble", "train", "gate", "report"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from agent.run.folder import RunFolder
-from agent.run.reply_store import ReplyStore
-from tools.data.firewall import question_key
-from tools.records import Problem, Record
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.reply_store import ReplyStore
+from errata.tools.data.firewall import question_key
+from errata.tools.records import Problem, Record
 
 
 class TestSplitLeak(RuntimeError):

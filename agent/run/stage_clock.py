@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from agent.run.reporter import Stage
+from errata.agent.run.reporter import Stage
 
 
 class StageTime(NamedTuple):

@@ -15,9 +15,9 @@ from typing import Any, get_args
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from pydantic import BaseModel, ValidationError
 
-from agent.settings.tree import Settings
-from tools.errors import OperatorError
-from tools.skills.store import refuse_no_store
+from errata.agent.settings.tree import Settings
+from errata.tools.errors import OperatorError
+from errata.tools.skills.store import refuse_no_store
 
 DATA_VARIABLE = "ERRATA_DATA"
 """Environment variable that the command line hands on as `data_root`."""

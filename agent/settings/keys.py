@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from tools.errors import OperatorError
+from errata.tools.errors import OperatorError
 
 
 def read_keys(names: Sequence[str], *, where: str) -> dict[str, str]:

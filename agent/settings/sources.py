@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.settings.tree import DataSettings, SourceSettings
-from tools.data.check import Verify
-from tools.data.read import ReadResult, read_problems
-from tools.records import Split
+from errata.agent.settings.tree import DataSettings, SourceSettings
+from errata.tools.data.check import Verify
+from errata.tools.data.read import ReadResult, read_problems
+from errata.tools.records import Split
 
 PICTURES = ".pictures"
 """Folder beside the runs for pictures that rows hold as bytes; named by content, shared by all runs."""

@@ -11,17 +11,17 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from tools.data.firewall import FirewallOptions
-from tools.data.read import FormatName, SourceOptions
-from tools.evaluate.student import GenerateOptions
-from tools.locate.answer_switch import SwitchOptions
-from tools.retrieve.embeddings import EmbeddingOptions
-from tools.skills.options import SkillOptions
-from tools.teacher.chat_options import ChatOptions, EndpointOptions, find_embedder
-from tools.teacher.local import LocalTeacherOptions
-from tools.teacher.world import WorldTeacherOptions
-from tools.train.recipe import Recipe
-from tools.world.generate import WorldSizes
+from errata.tools.data.firewall import FirewallOptions
+from errata.tools.data.read import FormatName, SourceOptions
+from errata.tools.evaluate.student import GenerateOptions
+from errata.tools.locate.answer_switch import SwitchOptions
+from errata.tools.retrieve.embeddings import EmbeddingOptions
+from errata.tools.skills.options import SkillOptions
+from errata.tools.teacher.chat_options import ChatOptions, EndpointOptions, find_embedder
+from errata.tools.teacher.local import LocalTeacherOptions
+from errata.tools.teacher.world import WorldTeacherOptions
+from errata.tools.train.recipe import Recipe
+from errata.tools.world.generate import WorldSizes
 
 Control = Literal["none", "random", "uniform", "insta", "superfiltering", "full", "validation-only"]
 """`none` is the loop itself, the others are methods of tools/retrieve/rivals by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tools.records import Decision
+from errata.tools.records import Decision
 
 
 class BatchLines:

@@ -9,7 +9,7 @@ from html import escape
 from itertools import pairwise
 from typing import NamedTuple
 
-from tools.records import Interval
+from errata.tools.records import Interval
 
 LEFT, RIGHT = 12.0, 94.0
 """First and last column of the accuracy chart, in percent of its width."""

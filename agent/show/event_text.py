@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agent.run.outcome import percent
-from agent.run.reporter import BudgetView
-from tools.records import Comparison
+from errata.agent.run.outcome import percent
+from errata.agent.run.reporter import BudgetView
+from errata.tools.records import Comparison
 
 
 def remaining_text(seconds: float) -> str:

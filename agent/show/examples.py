@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from agent.run.lineage import Archive
-from agent.show.charts import gap_curve
-from agent.show.pictures import thumbnail
-from tools.records import Attempt, Lesson, MissingSkill, Mistake, Problem
+from errata.agent.run.lineage import Archive
+from errata.agent.show.charts import gap_curve
+from errata.agent.show.pictures import thumbnail
+from errata.tools.records import Attempt, Lesson, MissingSkill, Mistake, Problem
 
 EXAMPLES = 8
 LESSONS_SHOWN = 3

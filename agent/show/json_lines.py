@@ -6,8 +6,8 @@ import json
 import threading
 from typing import Any, TextIO
 
-from agent.run.reporter import BudgetView, Stage, StopReason
-from tools.records import Comparison, Decision, Scorecard
+from errata.agent.run.reporter import BudgetView, Stage, StopReason
+from errata.tools.records import Comparison, Decision, Scorecard
 
 
 class JsonReporter:

@@ -6,12 +6,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from agent.run.outcome import percent, spread
-from agent.run.reporter import BudgetView, Stage, StopReason
-from agent.show.batch_lines import BatchLines
-from agent.show.event_text import budget_text, comparison_text
-from agent.show.stage_progress import Clock, StageProgress
-from tools.records import Comparison, Decision, Scorecard
+from errata.agent.run.outcome import percent, spread
+from errata.agent.run.reporter import BudgetView, Stage, StopReason
+from errata.agent.show.batch_lines import BatchLines
+from errata.agent.show.event_text import budget_text, comparison_text
+from errata.agent.show.stage_progress import Clock, StageProgress
+from errata.tools.records import Comparison, Decision, Scorecard
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -22,7 +22,7 @@ class LiveReporter:
     """Stage, counts, time left, accuracy and budget, redrawn in place; what is done scrolls by above."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
-        from agent.show.tables import make_console
+        from errata.agent.show.tables import make_console
 
         self._console, self._lock = make_console(stderr=True), threading.RLock()
         self._stage = StageProgress(clock)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.run.outcome import Outcome, StageCost, changes_by_skill, percent, samples_by_route, total_of, verdict
-from agent.show.report import duration
+from errata.agent.run.outcome import Outcome, StageCost, changes_by_skill, percent, samples_by_route, total_of, verdict
+from errata.agent.show.report import duration
 
 SKILLS = 3
 """Skills that are named; `errata show RUN summary` has them all."""

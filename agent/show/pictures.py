@@ -6,7 +6,7 @@ import base64
 import io
 from pathlib import Path
 
-from tools.records import Problem
+from errata.tools.records import Problem
 
 EDGE = 280
 """Longest edge of a thumbnail in pixels; smaller pictures go in as they are."""

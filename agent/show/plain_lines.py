@@ -6,11 +6,11 @@ import threading
 import time
 from typing import TextIO
 
-from agent.run.reporter import BudgetView, Stage, StopReason
-from agent.show.batch_lines import BatchLines
-from agent.show.event_text import budget_text, comparison_text
-from agent.show.stage_progress import Clock, StageProgress
-from tools.records import Comparison, Decision, Scorecard
+from errata.agent.run.reporter import BudgetView, Stage, StopReason
+from errata.agent.show.batch_lines import BatchLines
+from errata.agent.show.event_text import budget_text, comparison_text
+from errata.agent.show.stage_progress import Clock, StageProgress
+from errata.tools.records import Comparison, Decision, Scorecard
 
 FIRST_SECONDS, MOST_SECONDS = 60.0, 300.0
 """A stage that lasts is reported after the first, then after twice as long each time, at most this far apart."""

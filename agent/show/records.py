@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agent.run.lineage import Archive, Node
-from agent.run.outcome import spread
-from agent.show.examples import answer_text
-from tools.records import (
+from errata.agent.run.lineage import Archive, Node
+from errata.agent.run.outcome import spread
+from errata.agent.show.examples import answer_text
+from errata.tools.records import (
     Attempt,
     Candidate,
     Checkpoint,

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.run.folder import RunFolder
-from agent.run.lineage import Archive
-from agent.run.outcome import (
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.lineage import Archive
+from errata.agent.run.outcome import (
     Outcome,
     StageCost,
     chance_of,
@@ -27,10 +27,10 @@ from agent.run.outcome import (
     total_of,
     verdict,
 )
-from agent.show.charts import Point, accuracy_chart, change_bar
-from agent.show.examples import Example, pick_examples
-from tools.data.firewall import Overlap
-from tools.records import Comparison, Decision, Problem
+from errata.agent.show.charts import Point, accuracy_chart, change_bar
+from errata.agent.show.examples import Example, pick_examples
+from errata.tools.data.firewall import Overlap
+from errata.tools.records import Comparison, Decision, Problem
 
 REPORT = "report.html"
 

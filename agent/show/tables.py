@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.run.outcome import (
+from errata.agent.run.outcome import (
     Outcome,
     StageCost,
     changes_by_skill,
@@ -15,14 +15,14 @@ from agent.run.outcome import (
     spread,
     verdict,
 )
-from agent.show.report import duration, group_decisions
+from errata.agent.show.report import duration, group_decisions
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from agent.run.folder import RunSummary
-    from tools.records import Comparison, Scorecard
+    from errata.agent.run.folder import RunSummary
+    from errata.tools.records import Comparison, Scorecard
 
 PLAIN_WIDTH = 110
 """Columns where the output is not a terminal."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.run.folder import RunFolder
+from errata.agent.run.folder import RunFolder
+from errata.tools.records import Problem
 from tests.agent.made_run import make_run
-from tools.records import Problem
 
 
 @pytest.fixture

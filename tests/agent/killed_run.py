@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from agent.loop.driver import run_loop
-from agent.loop.parts import Parts
-from agent.run.folder import RunFolder
-from agent.settings.file import load_settings
+from errata.agent.loop.driver import run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.folder import RunFolder
+from errata.agent.settings.file import load_settings
+from errata.tools.records import Problem
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent
-from tools.records import Problem
 
 
 class MortalStudent(TableStudent):

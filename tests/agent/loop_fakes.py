@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from agent.run.folder import RunFolder
-from agent.run.reporter import SilentReporter, Stage
-from agent.settings.tree import Settings
-from tools.evaluate.score import make_attempts
-from tools.records import Attempt, Checkpoint, Lesson, Problem, seed_of
-from tools.teacher.protocol import (
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.reporter import SilentReporter, Stage
+from errata.agent.settings.tree import Settings
+from errata.tools.evaluate.score import make_attempts
+from errata.tools.records import Attempt, Checkpoint, Lesson, Problem, seed_of
+from errata.tools.teacher.protocol import (
     JudgeReply,
     JudgeRequest,
     MissingSkillRequest,

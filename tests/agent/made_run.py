@@ -7,10 +7,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from agent.run.folder import RunFolder
-from agent.settings.file import dump_settings
-from agent.settings.tree import DataSettings, RunSettings, Settings, SourceSettings, StudentSettings
-from tools.records import (
+from errata.agent.run.folder import RunFolder
+from errata.agent.settings.file import dump_settings
+from errata.agent.settings.tree import DataSettings, RunSettings, Settings, SourceSettings, StudentSettings
+from errata.tools.records import (
     Attempt,
     Candidate,
     Checkpoint,

@@ -6,9 +6,9 @@ from benchmarks.counting import CountingTeacher
 from benchmarks.fault_diagnosis import make_errors
 from benchmarks.locate import COLUMNS, EXACT_NAME, FIRST, FULL, LOCAL, OURS, measure, summarise, tell
 from benchmarks.locate_notes import ORDER
-from tools.locate.rivals import METHODS
-from tools.teacher.protocol import OptionRequest
-from tools.teacher.world import WorldTeacher
+from errata.tools.locate.rivals import METHODS
+from errata.tools.teacher.protocol import OptionRequest
+from errata.tools.teacher.world import WorldTeacher
 
 ERRORS = 12
 

@@ -3,7 +3,7 @@ import re
 import pytest
 from jinja2 import UndefinedError
 
-from prompts import FOLDER, PromptMissing, list_prompts, prompt_digest, render_prompt
+from errata.prompts import FOLDER, PromptMissing, list_prompts, prompt_digest, render_prompt
 
 CHOICES = (("A", "red"), ("B", "blue"))
 

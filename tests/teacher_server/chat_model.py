@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from errata.tools.records import digest, seed_of
 from tests.teacher_server.lessons import DRILL, LESSONS, Course, Lesson
-from tools.records import digest, seed_of
 
 FOLDER = Path(__file__).parent
 CONTEXT = 4096

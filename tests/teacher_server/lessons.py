@@ -13,18 +13,18 @@ from typing import Any, NamedTuple
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from agent.decide.tool_arguments import TOOLS
-from prompts import render_prompt
-from tools.locate.steps import split_steps
-from tools.records import Problem, digest
-from tools.teacher.chat import ChatTeacher
-from tools.teacher.chat_options import ROLES, ChatOptions
-from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
-from tools.teacher.local_train import draw_prior, slip
-from tools.teacher.protocol import JudgeRequest, MissingSkillRequest, OptionRequest, RequiredSkillsRequest
-from tools.world.generate import split_of_question
-from tools.world.programs import FAMILIES
-from tools.world.questions import Question, sample_question
+from errata.agent.decide.tool_arguments import TOOLS
+from errata.prompts import render_prompt
+from errata.tools.locate.steps import split_steps
+from errata.tools.records import Problem, digest
+from errata.tools.teacher.chat import ChatTeacher
+from errata.tools.teacher.chat_options import ROLES, ChatOptions
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
+from errata.tools.teacher.local_train import draw_prior, slip
+from errata.tools.teacher.protocol import JudgeRequest, MissingSkillRequest, OptionRequest, RequiredSkillsRequest
+from errata.tools.world.generate import split_of_question
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import Question, sample_question
 
 TOOL_FORMS = [convert_to_openai_tool(tool) for tool in TOOLS.values()]
 """The tools as the deciding model is given them."""
@@ -189,7 +189,7 @@ def write_json(value: object) -> str:
 
 def say_skill(name: str) -> str:
     """A skill of the world in words, beginning with a verb."""
-    from tools.world.skills import SKILLS
+    from errata.tools.world.skills import SKILLS
 
     return SKILLS[name].wordings[0]
 

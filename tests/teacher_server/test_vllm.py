@@ -15,23 +15,23 @@ import pytest
 import yaml
 from langchain_core.messages import convert_to_messages
 
-from agent.cli.main import main
-from agent.decide.chat_model import PaidDecider
-from agent.decide.tool_arguments import TOOLS
+from errata.agent.cli.main import main
+from errata.agent.decide.chat_model import PaidDecider
+from errata.agent.decide.tool_arguments import TOOLS
+from errata.tools.errors import OperatorError
+from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
+from errata.tools.locate.steps import split_steps
+from errata.tools.records import Attempt, digest
+from errata.tools.teacher.chat import closed
+from errata.tools.teacher.chat_options import ChatOptions
+from errata.tools.teacher.chat_stack import ChatStack
+from errata.tools.teacher.endpoint import ChatRequest
+from errata.tools.teacher.letters import letter_of
+from errata.tools.teacher.local_train import slip
+from errata.tools.teacher.protocol import JudgeRequest, MissingSkillRequest, OptionRequest, RequiredSkillsRequest
+from errata.tools.world.skills import SKILLS
 from tests.teacher_server.lessons import decide_messages, draw_question, make_problem, messages_of, say_skill
 from tests.teacher_server.server import BLOCK, CONTEXT, NAME, forget_prefixes
-from tools.errors import OperatorError
-from tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from tools.locate.steps import split_steps
-from tools.records import Attempt, digest
-from tools.teacher.chat import closed
-from tools.teacher.chat_options import ChatOptions
-from tools.teacher.chat_stack import ChatStack
-from tools.teacher.endpoint import ChatRequest
-from tools.teacher.letters import letter_of
-from tools.teacher.local_train import slip
-from tools.teacher.protocol import JudgeRequest, MissingSkillRequest, OptionRequest, RequiredSkillsRequest
-from tools.world.skills import SKILLS
 
 URL, MODEL = os.environ.get("ERRATA_VLLM_URL", ""), os.environ.get("ERRATA_VLLM_MODEL", "")
 pytestmark = [

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tools.records import Attempt, Mistake, Problem
-from tools.tag import canonical_names, tag_missing_skills, tag_required_skills
-from tools.teacher.annotations import AnnotationsTeacher
-from tools.teacher.protocol import (
+from errata.tools.records import Attempt, Mistake, Problem
+from errata.tools.tag import canonical_names, tag_missing_skills, tag_required_skills
+from errata.tools.teacher.annotations import AnnotationsTeacher
+from errata.tools.teacher.protocol import (
     MissingSkillRequest,
     RequiredSkillsRequest,
     SameSkillReply,

@@ -3,7 +3,7 @@
 Each pair of a user turn and the answer to it is one problem. Its pictures are those shown up to that turn.
 `<image>` at the beginning or end of a turn is taken off; within a sentence it becomes `image 1`, `image 2`, so
 that the sentence still says which one it means. Choices are read from the last lines of the turn ("A. red"), the
-answer by the parser of `tools.evaluate.answers`.
+answer by the parser of `errata.tools.evaluate.answers`.
 
 A row that Errata wrote carries the field `errata`: the problem itself. It is used when the conversation still
 says the same, and is an error when somebody changed one of the two.
@@ -16,10 +16,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from prompts import render_prompt
-from tools.data.check import MARK, MAX_CHOICES, RowError, check_choices, check_text, resolve_target
-from tools.evaluate.answers import parse_answer
-from tools.records import Problem
+from errata.prompts import render_prompt
+from errata.tools.data.check import MARK, MAX_CHOICES, RowError, check_choices, check_text, resolve_target
+from errata.tools.evaluate.answers import parse_answer
+from errata.tools.records import Problem
 
 CARRIED = "errata"
 KEPT = ("question", "choices", "target", "rationale", "split", "skills", "scoring", "metadata")

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tools.errors import ErrataError, OperatorError
-from tools.records import Problem
+from errata.tools.errors import ErrataError, OperatorError
+from errata.tools.records import Problem
 
 Verify = Literal["ignore", "exists", "hash", "decode"]
 """What is looked at of a picture; with `ignore` nothing, not even whether it is there."""

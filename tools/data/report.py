@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.data.check import RowError
-from tools.data.read import SourceOptions, Verdict, scan_rows
-from tools.data.read.reading import find_file
-from tools.records import Record
+from errata.tools.data.check import RowError
+from errata.tools.data.read import SourceOptions, Verdict, scan_rows
+from errata.tools.data.read.reading import find_file
+from errata.tools.records import Record
 
 
 class Finding(Record):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tools.errors import OperatorError
-from tools.records import Problem, seed_of
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, seed_of
 
 if TYPE_CHECKING:
     from PIL import Image

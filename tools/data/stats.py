@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tools.data.chat import render_turns
-from tools.errors import OperatorError
-from tools.records import Problem, Record
+from errata.tools.data.chat import render_turns
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, Record
 
 SOURCES = ("source", "subject", "category", "dataset", "route")
 """Fields of the metadata that say where a problem comes from; the first that is there counts."""

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from math import comb, sqrt
 from typing import NamedTuple
 
-from tools.errors import OperatorError
-from tools.records import Attempt, Comparison, Interval, Problem, Split, seed_of
+from errata.tools.errors import OperatorError
+from errata.tools.records import Attempt, Comparison, Interval, Problem, Split, seed_of
 
 RESAMPLES = 10_000
 ALPHA = 0.05

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tools.errors import OperatorError
-from tools.evaluate.answers import Mode, parse_answer, parse_free_answer
-from tools.evaluate.compare import attempts_by_problem, paired_interval, skill_of, wilson
-from tools.locate.steps import split_steps
-from tools.records import Attempt, Interval, Problem, Scorecard, SkillScore, Split, digest
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.answers import Mode, parse_answer, parse_free_answer
+from errata.tools.evaluate.compare import attempts_by_problem, paired_interval, skill_of, wilson
+from errata.tools.locate.steps import split_steps
+from errata.tools.records import Attempt, Interval, Problem, Scorecard, SkillScore, Split, digest
 
 CORRECT_FROM = 0.5
 """Least score that counts as correct; only the soft scorings give scores between 0 and 1."""

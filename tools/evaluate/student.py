@@ -2,7 +2,7 @@
 
 Batches are fixed by the length of the prompt before they are dealt to workers, so the same batches meet the
 model whatever the number of workers; a batch of which an answer is missing is asked again whole. torch is not
-imported here: `tools.evaluate.worker` owns it.
+imported here: `errata.tools.evaluate.worker` owns it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from prompts import PromptMissing, prompt_digest
-from tools.errors import OperatorError
-from tools.evaluate.score import make_attempt
-from tools.records import Attempt, Problem, Record, digest
-from tools.train.host import StudentHost
-from tools.train.job import JOB, StudentSource, write_atomic
+from errata.prompts import PromptMissing, prompt_digest
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.score import make_attempt
+from errata.tools.records import Attempt, Problem, Record, digest
+from errata.tools.train.host import StudentHost
+from errata.tools.train.job import JOB, StudentSource, write_atomic
 
 ANSWERS = "answers.jsonl"
 OnAnswer = Callable[[int, int, int], None]

@@ -11,12 +11,12 @@ import torch
 from pydantic import ValidationError
 from transformers import DynamicCache
 
-from tools.errors import OperatorError
-from tools.evaluate.student import ANSWERS, EvaluateJob
-from tools.records import Problem
-from tools.train.collate import encode_prompts
-from tools.train.job import JOB
-from tools.train.load import Student, open_student
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.student import ANSWERS, EvaluateJob
+from errata.tools.records import Problem
+from errata.tools.train.collate import encode_prompts
+from errata.tools.train.job import JOB
+from errata.tools.train.load import Student, open_student
 
 Emit = Callable[[dict[str, Any]], None]
 

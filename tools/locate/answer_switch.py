@@ -26,11 +26,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from tools.errors import OperatorError
-from tools.locate.cost import ScanCost, choose_scan
-from tools.locate.curves import TOLERANCE, UNASKED, Gap, Switch, find_switch, scan_steps
-from tools.records import Attempt, Mistake, Problem, Record, digest
-from tools.teacher.protocol import Operation, OptionReply, OptionRequest, Teacher
+from errata.tools.errors import OperatorError
+from errata.tools.locate.cost import ScanCost, choose_scan
+from errata.tools.locate.curves import TOLERANCE, UNASKED, Gap, Switch, find_switch, scan_steps
+from errata.tools.records import Attempt, Mistake, Problem, Record, digest
+from errata.tools.teacher.protocol import Operation, OptionReply, OptionRequest, Teacher
 
 MIN_MASS = 0.5
 """Least raw probability on the options for a prefix to count as scored."""

@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 from pydantic import ValidationError, model_validator
 
-from tools.errors import OperatorError
-from tools.evaluate.compare import wilson
-from tools.locate.answer_switch import SwitchOptions, ask_gaps
-from tools.locate.curves import Gap, find_switch
-from tools.locate.metrics import is_located
-from tools.records import Attempt, Interval, Problem, Record, digest
-from tools.teacher.protocol import Teacher
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.compare import wilson
+from errata.tools.locate.answer_switch import SwitchOptions, ask_gaps
+from errata.tools.locate.curves import Gap, find_switch
+from errata.tools.locate.metrics import is_located
+from errata.tools.records import Attempt, Interval, Problem, Record, digest
+from errata.tools.teacher.protocol import Teacher
 
 DELTAS = tuple(i / 10 for i in range(10))
 WINDOWS = tuple(range(20))

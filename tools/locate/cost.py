@@ -14,8 +14,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from tools.locate.curves import scan_steps
-from tools.records import Record
+from errata.tools.locate.curves import scan_steps
+from errata.tools.records import Record
 
 
 class ScanCost(Record):

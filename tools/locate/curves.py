@@ -1,7 +1,7 @@
 """The switch in a curve of gaps: the definition (full scan), and the skip scan that asks for less (P1 3.3).
 
 Gaps are p(wrong) - p(gold) after 0..T steps, None where a prefix is unscored; the rule and the statuses are in
-`tools.locate.answer_switch`. Nothing here knows a teacher or a record of an attempt.
+`errata.tools.locate.answer_switch`. Nothing here knows a teacher or a record of an attempt.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from tools.records import Status
+from errata.tools.records import Status
 
 TOLERANCE = 1e-9
 """Gaps are compared with delta up to this much, in probability."""

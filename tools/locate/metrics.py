@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tools.errors import OperatorError
-from tools.evaluate.compare import paired_interval, wilson
-from tools.records import Interval, Mistake, Record
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.compare import paired_interval, wilson
+from errata.tools.records import Interval, Mistake, Record
 
 
 class LocationScores(Record):

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
-from tools.locate.answer_switch import SwitchOptions, ask_gaps
-from tools.records import Attempt, Problem
-from tools.teacher.protocol import Teacher
-from tools.teacher.world import WorldTeacher, WorldTeacherOptions
+from errata.tools.locate.answer_switch import SwitchOptions, ask_gaps
+from errata.tools.records import Attempt, Problem
+from errata.tools.teacher.protocol import Teacher
+from errata.tools.teacher.world import WorldTeacher, WorldTeacherOptions
 
 PRIOR = 0.6
 STEP_SHARE = 0.25

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from statistics import mean, quantiles
 
-from tools.locate.calibrate import Cell
-from tools.locate.curves import Gap
+from errata.tools.locate.calibrate import Cell
+from errata.tools.locate.curves import Gap
 
 CELL_W, CELL_H = 34, 22
 LEFT, TOP = 64, 54

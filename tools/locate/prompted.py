@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from tools.locate.answer_switch import SwitchOptions, make_mistake, need_operation
-from tools.locate.curves import UNASKED, Switch
-from tools.records import Attempt, Mistake, Problem, Status
-from tools.teacher.protocol import (
+from errata.tools.locate.answer_switch import SwitchOptions, make_mistake, need_operation
+from errata.tools.locate.curves import UNASKED, Switch
+from errata.tools.records import Attempt, Mistake, Problem, Status
+from errata.tools.teacher.protocol import (
     Operation,
     RationaleRequest,
     ReadsSteps,

@@ -10,7 +10,7 @@
   every teacher supports it.
 
 - `per_step`, `pseudo_rationale`, `teacher_says`: rivals that the teacher is asked for outright
-  (`tools.locate.prompted`); they need its optional operations.
+  (`errata.tools.locate.prompted`); they need its optional operations.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from tools.errors import OperatorError
-from tools.locate.answer_switch import (
+from errata.tools.errors import OperatorError
+from errata.tools.locate.answer_switch import (
     SwitchOptions,
     ask_gaps,
     locate_mistakes,
     make_mistake,
     need_operation,
 )
-from tools.locate.curves import TOLERANCE, UNASKED, Gap, Switch
-from tools.locate.prompted import per_step, pseudo_rationale, teacher_says
-from tools.records import Attempt, Mistake, Problem, seed_of
-from tools.teacher.protocol import Operation, Teacher
+from errata.tools.locate.curves import TOLERANCE, UNASKED, Gap, Switch
+from errata.tools.locate.prompted import per_step, pseudo_rationale, teacher_says
+from errata.tools.records import Attempt, Mistake, Problem, seed_of
+from errata.tools.teacher.protocol import Operation, Teacher
 
 
 class Locate(Protocol):

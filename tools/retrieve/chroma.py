@@ -20,11 +20,11 @@ import httpx
 import numpy as np
 from chromadb.config import Settings
 
-from tools.errors import OperatorError
-from tools.records import digest
-from tools.retrieve.embeddings import NoEmbedding
-from tools.retrieve.segment import split_words
-from tools.retrieve.vectors import Embedding, Vectors, make_unit
+from errata.tools.errors import OperatorError
+from errata.tools.records import digest
+from errata.tools.retrieve.embeddings import NoEmbedding
+from errata.tools.retrieve.segment import split_words
+from errata.tools.retrieve.vectors import Embedding, Vectors, make_unit
 
 VERSION = 2
 ABOUT = "dense.json"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tools.records import Route
-from tools.retrieve.lexical import Hit, SkillIndex, Where
+from errata.tools.records import Route
+from errata.tools.retrieve.lexical import Hit, SkillIndex, Where
 
 if TYPE_CHECKING:
-    from tools.retrieve.chroma import SkillCollection
+    from errata.tools.retrieve.chroma import SkillCollection
 
 FIRST = 64
 """Skills that are asked for at first."""

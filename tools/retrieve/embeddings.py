@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 
-from tools.errors import OperatorError
-from tools.records import Record
-from tools.retrieve.segment import split_words
-from tools.retrieve.vectors import Embedding, Vectors, make_unit
+from errata.tools.errors import OperatorError
+from errata.tools.records import Record
+from errata.tools.retrieve.segment import split_words
+from errata.tools.retrieve.vectors import Embedding, Vectors, make_unit
 
 EmbeddingKind = Literal["none", "hashing", "encoder", "endpoint", "chroma"]
 
@@ -103,14 +103,14 @@ def make_embedding(options: EmbeddingOptions, *, key: str | None = None, device:
     if options.kind == "encoder":
         if options.folder is None:
             raise _missing("encoder", "the folder of the encoder")
-        from tools.retrieve.encoder import FolderEncoder
+        from errata.tools.retrieve.encoder import FolderEncoder
 
         return FolderEncoder(Path(options.folder), device=device)
     if options.kind == "endpoint":
         if options.model is None or options.base_url is None:
             raise _missing("endpoint", "the model and its base_url")
-        from tools.teacher.chat_options import EndpointOptions
-        from tools.teacher.embedding import open_embedding
+        from errata.tools.teacher.chat_options import EndpointOptions
+        from errata.tools.teacher.embedding import open_embedding
 
         return open_embedding(EndpointOptions(base_url=options.base_url, model=options.model), key=key)
     if options.kind == "chroma":

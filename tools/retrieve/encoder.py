@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.errors import OperatorError
-from tools.retrieve.model_files import check_model, longest_input, name_model, open_model, plan_batches
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.model_files import check_model, longest_input, name_model, open_model, plan_batches
 
 if TYPE_CHECKING:
     import numpy as np

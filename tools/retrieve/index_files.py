@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from tools.errors import OperatorError
-from tools.records import Record
-from tools.retrieve.index_source import Source, check_source
-from tools.retrieve.lexical import SkillIndex
-from tools.retrieve.segment import Postings, Runs, Sample, Segment, Texts, make_segment
+from errata.tools.errors import OperatorError
+from errata.tools.records import Record
+from errata.tools.retrieve.index_source import Source, check_source
+from errata.tools.retrieve.lexical import SkillIndex
+from errata.tools.retrieve.segment import Postings, Runs, Sample, Segment, Texts, make_segment
 
 FORMAT: Literal[1] = 1
 MANIFEST = "manifest.json"

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.errors import OperatorError
-from tools.records import Record
+from errata.tools.errors import OperatorError
+from errata.tools.records import Record
 
 
 class Source(Record):

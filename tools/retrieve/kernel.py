@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tools.retrieve.scoring import Best, Searcher, Term
-from tools.retrieve.segment import Ints, Postings
+from errata.tools.retrieve.scoring import Best, Searcher, Term
+from errata.tools.retrieve.segment import Ints, Postings
 
 SOURCE = Path(__file__).with_suffix(".c")
 COMMAND = ("cc", "-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from tools.records import MissingSkill, Problem
-from tools.retrieve.lexical import SkillIndex
+from errata.tools.records import MissingSkill, Problem
+from errata.tools.retrieve.lexical import SkillIndex
 
 Tag = Callable[[Sequence[Problem]], Mapping[str, Sequence[str]]]
 """Required skills by problem id. A sample that was tagged before costs nothing."""

@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.errors import OperatorError
-from tools.records import Route
-from tools.retrieve.kernel import Batch, load_kernel
-from tools.retrieve.scoring import (
+from errata.tools.errors import OperatorError
+from errata.tools.records import Route
+from errata.tools.retrieve.kernel import Batch, load_kernel
+from errata.tools.retrieve.scoring import (
     DECIMALS,
     Best,
     Match,
@@ -27,7 +27,7 @@ from tools.retrieve.scoring import (
     mean_length,
     weigh_words,
 )
-from tools.retrieve.segment import Segment, make_segment, split_words
+from errata.tools.retrieve.segment import Segment, make_segment, split_words
 
 __all__ = ["Hit", "SearchIndex", "SkillIndex", "Where", "split_words", "top_hits"]
 

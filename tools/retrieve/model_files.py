@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from tools.errors import OperatorError
-from tools.records import digest
+from errata.tools.errors import OperatorError
+from errata.tools.records import digest
 
 HEAD_BYTES = 1 << 20
 """How much of each file goes into the name; its size goes in too."""

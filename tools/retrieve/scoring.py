@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.retrieve.segment import Ints, Segment, split_words
+from errata.tools.retrieve.segment import Ints, Segment, split_words
 
 K1 = 1.5
 B = 0.75

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.errors import OperatorError
+from errata.tools.errors import OperatorError
 
 Ints = NDArray[np.integer[Any]]
 Sample = tuple[str, Sequence[str], Sequence[str]]

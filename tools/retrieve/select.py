@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Literal
 
-from tools.records import Candidate, MissingSkill, Problem, Route, digest, seed_of
-from tools.retrieve.lexical import Hit, SearchIndex
+from errata.tools.records import Candidate, MissingSkill, Problem, Route, digest, seed_of
+from errata.tools.retrieve.lexical import Hit, SearchIndex
 
 Query = Literal["wording", "skill"]
 """What is searched for: the teacher's own wording, or the canonical skill."""

@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.data.read import SourceOptions, scan_rows
-from tools.data.read.tables import is_table, read_rows
-from tools.errors import OperatorError
-from tools.records import Problem, SkippedRow
-from tools.retrieve.segment import Sample
+from errata.tools.data.read import SourceOptions, scan_rows
+from errata.tools.data.read.tables import is_table, read_rows
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, SkippedRow
+from errata.tools.retrieve.segment import Sample
 
 KEPT = 1000
 """Skipped rows that are kept by name; all are counted."""

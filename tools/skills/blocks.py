@@ -14,12 +14,12 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
 
-from tools.errors import OperatorError
-from tools.records import Problem
-from tools.skills.options import SkillSource
-from tools.skills.store import SkillStore
-from tools.tag import required_skill_keys, tag_required_skills
-from tools.teacher.protocol import Teacher
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
+from errata.tools.skills.options import SkillSource
+from errata.tools.skills.store import SkillStore
+from errata.tools.tag import required_skill_keys, tag_required_skills
+from errata.tools.teacher.protocol import Teacher
 
 Where = Literal["here", "ray"]
 

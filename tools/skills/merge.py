@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from tools.retrieve.embeddings import HashingEmbedding
-from tools.skills.names import skill_stems
-from tools.teacher.protocol import ComparesSkills, SameSkillRequest
+from errata.tools.retrieve.embeddings import HashingEmbedding
+from errata.tools.skills.names import skill_stems
+from errata.tools.teacher.protocol import ComparesSkills, SameSkillRequest
 
 NEAREST = 3
 """Candidates that one new name is held against, the nearest first."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from tools.records import Record
+from errata.tools.records import Record
 
 SkillSource = Literal["teacher", "annotations", "both"]
 

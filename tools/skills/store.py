@@ -23,8 +23,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from tools.errors import OperatorError
-from tools.skills.names import SkillNames
+from errata.tools.errors import OperatorError
+from errata.tools.skills.names import SkillNames
 
 if TYPE_CHECKING:
     import numpy as np

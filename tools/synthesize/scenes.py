@@ -10,13 +10,13 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tools.errors import ReplyError
-from tools.records import Candidate, MissingSkill, Problem, digest, seed_of
-from tools.teacher.protocol import JudgeRequest, Proposal, ProposeRequest, Teacher
-from tools.world.generate import FREE_FORM_SHARE, make_problem, split_of_question, write_picture
-from tools.world.programs import FAMILIES
-from tools.world.questions import sample_question
-from tools.world.skills import SKILL_OF_WORDING, SKILLS
+from errata.tools.errors import ReplyError
+from errata.tools.records import Candidate, MissingSkill, Problem, digest, seed_of
+from errata.tools.teacher.protocol import JudgeRequest, Proposal, ProposeRequest, Teacher
+from errata.tools.world.generate import FREE_FORM_SHARE, make_problem, split_of_question, write_picture
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import sample_question
+from errata.tools.world.skills import SKILL_OF_WORDING, SKILLS
 
 OverlapCheck = Callable[[Problem], str | None]
 """Why a made sample may not be used (the overlap firewall), None when it may."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from tools.errors import OperatorError
-from tools.teacher.protocol import (
+from errata.tools.errors import OperatorError
+from errata.tools.teacher.protocol import (
     JudgeReply,
     JudgeRequest,
     MissingSkillRequest,

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools.records import seed_of
-from tools.teacher.chat_asking import Asker, Prompt, closed
-from tools.teacher.chat_exact import LetterForcer
-from tools.teacher.chat_options import ChatOptions
-from tools.teacher.chat_steps import check_steps, name_steps, write_rationales
-from tools.teacher.endpoint import Endpoint, EndpointFault, Role
-from tools.teacher.letters import read_options
-from tools.teacher.protocol import (
+from errata.tools.records import seed_of
+from errata.tools.teacher.chat_asking import Asker, Prompt, closed
+from errata.tools.teacher.chat_exact import LetterForcer
+from errata.tools.teacher.chat_options import ChatOptions
+from errata.tools.teacher.chat_steps import check_steps, name_steps, write_rationales
+from errata.tools.teacher.endpoint import Endpoint, EndpointFault, Role
+from errata.tools.teacher.letters import read_options
+from errata.tools.teacher.protocol import (
     FailureReply,
     FailureRequest,
     JudgeReply,

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from prompts import prompt_digest, render_messages
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem
-from tools.teacher.chat_options import ChatOptions, EndpointOptions
-from tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, FaultKind, Role, Scoped
+from errata.prompts import prompt_digest, render_messages
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem
+from errata.tools.teacher.chat_options import ChatOptions, EndpointOptions
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, FaultKind, Role, Scoped
 
 T = TypeVar("T")
 MIME = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}

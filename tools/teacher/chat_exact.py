@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tools.teacher.chat_asking import Asker
-from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
-from tools.teacher.letters import begin_with, letter_of, missing_letters
+from errata.tools.teacher.chat_asking import Asker
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
+from errata.tools.teacher.letters import begin_with, letter_of, missing_letters
 
 Asked = tuple[ChatRequest, ChatReply | EndpointFault, Sequence[str]]
 """A request for an answer, its reply, and the letters of its options."""

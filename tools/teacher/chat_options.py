@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from tools.records import Record
-from tools.teacher.endpoint import OF_THE_REQUEST, FaultKind, ReplyMode, Role
+from errata.tools.records import Record
+from errata.tools.teacher.endpoint import OF_THE_REQUEST, FaultKind, ReplyMode, Role
 
 
 class EndpointOptions(Record):

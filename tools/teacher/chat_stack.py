@@ -6,15 +6,15 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tools.errors import OperatorError
-from tools.teacher.chat import ChatTeacher
-from tools.teacher.chat_options import ROLES, ChatOptions, EndpointOptions, Keys
-from tools.teacher.embedding import EmbeddingSender, EndpointEmbedding
-from tools.teacher.endpoint import Endpoint, Role
-from tools.teacher.openai_endpoint import OpenAIEndpoint
-from tools.teacher.paid import PaidEndpoint, Purse
-from tools.teacher.paid_store import PaidStore
-from tools.teacher.patience import PatientEndpoint
+from errata.tools.errors import OperatorError
+from errata.tools.teacher.chat import ChatTeacher
+from errata.tools.teacher.chat_options import ROLES, ChatOptions, EndpointOptions, Keys
+from errata.tools.teacher.embedding import EmbeddingSender, EndpointEmbedding
+from errata.tools.teacher.endpoint import Endpoint, Role
+from errata.tools.teacher.openai_endpoint import OpenAIEndpoint
+from errata.tools.teacher.paid import PaidEndpoint, Purse
+from errata.tools.teacher.paid_store import PaidStore
+from errata.tools.teacher.patience import PatientEndpoint
 
 
 class ChatStack(contextlib.ExitStack):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tools.teacher.chat_asking import Asker, Prompt, closed
-from tools.teacher.protocol import (
+from errata.tools.teacher.chat_asking import Asker, Prompt, closed
+from errata.tools.teacher.protocol import (
     RationaleReply,
     RationaleRequest,
     StepCheckReply,

@@ -10,14 +10,14 @@ import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tools.teacher.chat_asking import stop_line
-from tools.teacher.chat_options import EndpointOptions
-from tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, Scoped, Usage
-from tools.teacher.faults import classify_fault
-from tools.teacher.patience import complete_each
+from errata.tools.teacher.chat_asking import stop_line
+from errata.tools.teacher.chat_options import EndpointOptions
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, Scoped, Usage
+from errata.tools.teacher.faults import classify_fault
+from errata.tools.teacher.patience import complete_each
 
 if TYPE_CHECKING:
-    from tools.retrieve.vectors import Vectors
+    from errata.tools.retrieve.vectors import Vectors
 
 BATCH = 64
 """Texts of one request."""
@@ -80,7 +80,7 @@ class EndpointEmbedding:
         """
         import numpy as np
 
-        from tools.retrieve.vectors import make_unit
+        from errata.tools.retrieve.vectors import make_unit
 
         parts = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
         try:
@@ -115,8 +115,8 @@ def read_vectors(text: str, *, rows: int) -> Vectors:
 
 def open_embedding(options: EndpointOptions, *, key: str | None = None) -> EndpointEmbedding:
     """Patient, and neither kept nor counted: for commands outside of a run."""
-    from tools.teacher.chat_options import PatienceOptions
-    from tools.teacher.patience import PatientEndpoint
+    from errata.tools.teacher.chat_options import PatienceOptions
+    from errata.tools.teacher.patience import PatientEndpoint
 
     patience = PatienceOptions()
     sender = EmbeddingSender(options, key=key, concurrency=patience.concurrency)

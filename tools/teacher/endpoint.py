@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from tools.records import Record, digest
+from errata.tools.records import Record, digest
 
 Role = Literal["decide", "diagnose", "tag", "judge", "propose", "embed"]
 FaultKind = Literal[

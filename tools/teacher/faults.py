@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from tools.teacher.endpoint import EndpointFault, FaultKind
+from errata.tools.teacher.endpoint import EndpointFault, FaultKind
 
 BY_STATUS: dict[int, FaultKind] = {
     401: "key",

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tools.teacher.endpoint import ChatReply, TokenChoice
-from tools.teacher.protocol import OptionReply
+from errata.tools.teacher.endpoint import ChatReply, TokenChoice
+from errata.tools.teacher.protocol import OptionReply
 
 _LEADS_IN = re.compile(r"(^|\b(answer|option|choice|is)\b|[:(])[\W_]*$", re.IGNORECASE)
 """What stands before the letter of an answer."""

@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from tools.errors import OperatorError
-from tools.records import Record
-from tools.teacher.annotations import AnnotationsTeacher
-from tools.teacher.local_text import LETTERS, PLACES, Packed, head_text, pack, stack
-from tools.teacher.protocol import (
+from errata.tools.errors import OperatorError
+from errata.tools.records import Record
+from errata.tools.teacher.annotations import AnnotationsTeacher
+from errata.tools.teacher.local_text import LETTERS, PLACES, Packed, head_text, pack, stack
+from errata.tools.teacher.protocol import (
     JudgeReply,
     JudgeRequest,
     MissingSkillRequest,
@@ -125,7 +125,7 @@ class LocalTeacher:
 
     def write_rationale(self, requests: Sequence[RationaleRequest]) -> list[RationaleReply]:
         """Greedy decoding after `<write>`, gold told; it has no eyes, so that `picture` changes nothing."""
-        from tools.locate.steps import split_steps
+        from errata.tools.locate.steps import split_steps
 
         replies = []
         for request in requests:

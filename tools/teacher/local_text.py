@@ -37,7 +37,7 @@ def build_tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    from tools.world.student_files import collect_words
+    from errata.tools.world.student_files import collect_words
 
     entries = dict.fromkeys([*SPECIALS, *PRIORS, *PLACES, *LETTERS, *collect_words()])
     backend = Tokenizer(models.WordLevel({w: i for i, w in enumerate(entries)}, unk_token="<unk>"))

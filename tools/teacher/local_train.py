@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tools.locate.steps import split_steps
-from tools.records import seed_of
-from tools.teacher.local_text import LETTERS, MAX_STEPS, Packed, build_tokenizer, head_text, pack, stack
-from tools.world.generate import split_of_question
-from tools.world.programs import FAMILIES
-from tools.world.questions import Question, sample_question
-from tools.world.skills import SKILLS
+from errata.tools.locate.steps import split_steps
+from errata.tools.records import seed_of
+from errata.tools.teacher.local_text import LETTERS, MAX_STEPS, Packed, build_tokenizer, head_text, pack, stack
+from errata.tools.world.generate import split_of_question
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import Question, sample_question
+from errata.tools.world.skills import SKILLS
 
 HIDDEN, HEADS, LAYERS, INNER = 64, 4, 3, 192
 PERCEPTION_SLIP, RULE_SLIP = 0.06, 0.12

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from tools.teacher.chat_options import EndpointOptions
-from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
-from tools.teacher.faults import classify_fault
-from tools.teacher.parse_reply import read_forced, read_reply, wire_arguments
-from tools.teacher.patience import complete_each
+from errata.tools.teacher.chat_options import EndpointOptions
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
+from errata.tools.teacher.faults import classify_fault
+from errata.tools.teacher.parse_reply import read_forced, read_reply, wire_arguments
+from errata.tools.teacher.patience import complete_each
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tools.teacher.chat_options import PaidCaps, Price
-from tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, Usage
-from tools.teacher.paid_store import Bound, CapSpent, Line, PaidStore, Purpose
-from tools.teacher.patience import complete_each
+from errata.tools.teacher.chat_options import PaidCaps, Price
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, Usage
+from errata.tools.teacher.paid_store import Bound, CapSpent, Line, PaidStore, Purpose
+from errata.tools.teacher.patience import complete_each
 
 PER_MESSAGE = 32
 """Tokens that a chat template may put around one message, at most."""

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tools.errors import BudgetSpent, OperatorError
-from tools.records import Record
-from tools.teacher.chat_options import PaidCaps
-from tools.teacher.endpoint import ChatReply, ChatRequest
+from errata.tools.errors import BudgetSpent, OperatorError
+from errata.tools.records import Record
+from errata.tools.teacher.chat_options import PaidCaps
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, role TEXT, model TEXT, request TEXT, reply TEXT);

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, TokenChoice, Usage
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, TokenChoice, Usage
 
 TOOL = "reply"
 """Name of the tool whose call carries a structured reply."""

@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import tenacity
 
-from tools.errors import BudgetSpent, OperatorError
-from tools.teacher.chat_options import PatienceOptions
-from tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, FaultKind, ReplyMode, Scoped
+from errata.tools.errors import BudgetSpent, OperatorError
+from errata.tools.teacher.chat_options import PatienceOptions
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, FaultKind, ReplyMode, Scoped
 
 AGAIN: frozenset[FaultKind] = frozenset(
     {"rate_limited", "server", "timeout", "connection", "bad_reply", "refused", "filtered"}

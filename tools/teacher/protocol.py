@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from tools.records import Problem, Record
+from errata.tools.records import Problem, Record
 
 Operation = Literal[
     "option_probabilities",

@@ -16,9 +16,9 @@ from types import MappingProxyType
 
 from pydantic import Field
 
-from tools.errors import OperatorError
-from tools.records import Problem, Record, seed_of
-from tools.teacher.protocol import (
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, Record, seed_of
+from errata.tools.teacher.protocol import (
     JudgeReply,
     JudgeRequest,
     MissingSkillRequest,
@@ -37,12 +37,12 @@ from tools.teacher.protocol import (
     StepIndexReply,
     StepIndexRequest,
 )
-from tools.teacher.world_posterior import EMPTY, Sight, find_broken_rules, spread_answers
-from tools.teacher.world_steps import SURE, choose_first_wrong, claim_odds, first_difference, imagine_steps
-from tools.world.check import align_claims, read_problem
-from tools.world.programs import Program, read_question
-from tools.world.questions import families_needing
-from tools.world.skills import SKILL_OF_WORDING, SKILLS, Claim
+from errata.tools.teacher.world_posterior import EMPTY, Sight, find_broken_rules, spread_answers
+from errata.tools.teacher.world_steps import SURE, choose_first_wrong, claim_odds, first_difference, imagine_steps
+from errata.tools.world.check import align_claims, read_problem
+from errata.tools.world.programs import Program, read_question
+from errata.tools.world.questions import families_needing
+from errata.tools.world.skills import SKILL_OF_WORDING, SKILLS, Claim
 
 
 class WorldTeacherOptions(Record):

@@ -10,10 +10,10 @@ import random
 from collections import defaultdict
 from typing import NamedTuple
 
-from tools.records import seed_of
-from tools.world.programs import Program
-from tools.world.scene import Scene, random_scene
-from tools.world.skills import SKILLS, Claim, Skill
+from errata.tools.records import seed_of
+from errata.tools.world.programs import Program
+from errata.tools.world.scene import Scene, random_scene
+from errata.tools.world.skills import SKILLS, Claim, Skill
 
 EMPTY = random_scene(random.Random(0))
 """Rules ignore the scene; perception is never evaluated on this one."""

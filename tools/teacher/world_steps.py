@@ -12,11 +12,11 @@ import math
 import random
 from collections.abc import Callable, Sequence
 
-from tools.records import Problem
-from tools.world.check import align_claims, read_problem
-from tools.world.programs import Program
-from tools.world.scene import Scene
-from tools.world.skills import SKILLS, Claim
+from errata.tools.records import Problem
+from errata.tools.world.check import align_claims, read_problem
+from errata.tools.world.programs import Program
+from errata.tools.world.scene import Scene
+from errata.tools.world.skills import SKILLS, Claim
 
 TRIES = 5_000
 SURE = 0.999

@@ -17,10 +17,10 @@ import torch
 from jinja2 import TemplateError
 from PIL import Image, UnidentifiedImageError
 
-from prompts import PromptMissing, render_prompt
-from tools.errors import OperatorError
-from tools.records import Problem
-from tools.train.load import Student
+from errata.prompts import PromptMissing, render_prompt
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
+from errata.tools.train.load import Student
 
 IGNORED = -100
 """The label that torch's cross entropy leaves out."""

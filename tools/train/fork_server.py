@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tools.errors import OperatorError
-from tools.train.host import LOG
+from errata.tools.errors import OperatorError
+from errata.tools.train.host import LOG
 
 Emit = Callable[[dict[str, Any]], None]
 LINE_LIMIT = 4000
@@ -42,8 +42,8 @@ def _say(job: int, body: dict[str, Any]) -> None:
 
 def _run_job(job: int, kind: str, folder: Path) -> int:
     """The body of a forked process; returns its exit code."""
-    from tools.evaluate.worker import run_evaluation
-    from tools.train.worker import run_training
+    from errata.tools.evaluate.worker import run_evaluation
+    from errata.tools.train.worker import run_training
 
     def emit(body: dict[str, Any]) -> None:
         _say(job, body)
@@ -84,8 +84,8 @@ def _reap(running: dict[int, int]) -> None:
 
 def serve() -> None:
     """Serve jobs until the input closes, then kill what still runs."""
-    import tools.evaluate.worker
-    import tools.train.worker  # noqa: F401
+    import errata.tools.evaluate.worker
+    import errata.tools.train.worker  # noqa: F401
 
     running: dict[int, int] = {}
     waiting = b""

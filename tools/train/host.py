@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from tools.errors import OperatorError
+from errata.tools.errors import OperatorError
 
 JobKind = Literal["train", "evaluate"]
 LOG = "worker.log"
@@ -60,7 +60,7 @@ class StudentHost:
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tools.train.fork_server"],
+            [sys.executable, "-m", "errata.tools.train.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

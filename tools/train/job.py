@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from tools.errors import OperatorError
-from tools.records import Problem, Record, digest
-from tools.train.recipe import Recipe
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, Record, digest
+from errata.tools.train.recipe import Recipe
 
 JOB, STATE, FINISHED = "job.json", "state.pt", "finished.json"
 

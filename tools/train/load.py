@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging as transformers_logging
 
-from tools.errors import OperatorError
-from tools.train.job import check_adapter, check_base
+from errata.tools.errors import OperatorError
+from errata.tools.train.job import check_adapter, check_base
 
 
 class Student(NamedTuple):

@@ -6,8 +6,8 @@ import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tools.errors import OperatorError
-from tools.records import Lesson, Problem, seed_of
+from errata.tools.errors import OperatorError
+from errata.tools.records import Lesson, Problem, seed_of
 
 
 class Mixture(NamedTuple):

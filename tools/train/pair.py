@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tools.errors import OperatorError
-from tools.train.fork_server import die_with_parent
+from errata.tools.errors import OperatorError
+from errata.tools.train.fork_server import die_with_parent
 
 Flat = npt.NDArray[np.float32]
 

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from tools.errors import OperatorError
-from tools.records import seed_of
+from errata.tools.errors import OperatorError
+from errata.tools.records import seed_of
 
 
 def plan_epoch(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

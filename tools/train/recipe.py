@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tools.records import Record, digest
+from errata.tools.records import Record, digest
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from prompts import PromptMissing, prompt_digest
-from tools.errors import OperatorError
-from tools.records import Checkpoint, Lesson, Problem
-from tools.train.host import StudentHost
-from tools.train.job import (
+from errata.prompts import PromptMissing, prompt_digest
+from errata.tools.errors import OperatorError
+from errata.tools.records import Checkpoint, Lesson, Problem
+from errata.tools.train.host import StudentHost
+from errata.tools.train.job import (
     JOB,
     Finished,
     StudentSource,
@@ -19,8 +19,8 @@ from tools.train.job import (
     read_finished,
     write_atomic,
 )
-from tools.train.mixture import mix_samples
-from tools.train.recipe import Recipe
+from errata.tools.train.mixture import mix_samples
+from errata.tools.train.recipe import Recipe
 
 __all__ = ["StudentSource", "TrainProgress", "train_student"]
 

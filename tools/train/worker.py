@@ -24,13 +24,13 @@ import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save as safetensors_bytes
 
-from tools.errors import OperatorError
-from tools.records import seed_of
-from tools.train.collate import IGNORED, Encoded, check_pictures, collate, encode_sample
-from tools.train.job import FINISHED, STATE, Finished, TrainJob, TrainProgress, read_job, write_atomic
-from tools.train.load import Student, first_line, open_student
-from tools.train.pair import Pair, split_in_two
-from tools.train.plan import learning_rate_at, linear_names, plan_epoch
+from errata.tools.errors import OperatorError
+from errata.tools.records import seed_of
+from errata.tools.train.collate import IGNORED, Encoded, check_pictures, collate, encode_sample
+from errata.tools.train.job import FINISHED, STATE, Finished, TrainJob, TrainProgress, read_job, write_atomic
+from errata.tools.train.load import Student, first_line, open_student
+from errata.tools.train.pair import Pair, split_in_two
+from errata.tools.train.plan import learning_rate_at, linear_names, plan_epoch
 
 Emit = Callable[[dict[str, Any]], None]
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tools.errors import OperatorError
-from tools.records import Problem
-from tools.world.programs import Program, read_question
-from tools.world.scene import Scene, decode_scene
-from tools.world.skills import SKILLS, Claim, read_claim
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
+from errata.tools.world.programs import Program, read_question
+from errata.tools.world.scene import Scene, decode_scene
+from errata.tools.world.skills import SKILLS, Claim, read_claim
 
 
 class GoldSteps(NamedTuple):

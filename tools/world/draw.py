@@ -9,7 +9,7 @@ import io
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from tools.world.scene import SIDE, Cell, Scene
+from errata.tools.world.scene import SIDE, Cell, Scene
 
 if TYPE_CHECKING:
     import numpy as np

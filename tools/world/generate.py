@@ -17,12 +17,12 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem, Record, Split, digest, seed_of, to_jsonl
-from tools.world.draw import draw_scene, encode_png
-from tools.world.programs import FAMILIES
-from tools.world.questions import Question, sample_question
-from tools.world.skills import SKILLS
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem, Record, Split, digest, seed_of, to_jsonl
+from errata.tools.world.draw import draw_scene, encode_png
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import Question, sample_question
+from errata.tools.world.skills import SKILLS
 
 VERSION = "13"
 """Changes whenever the same seed would give other questions or pictures."""

@@ -26,14 +26,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prompts import render_prompt
-from tools.records import seed_of
-from tools.world.draw import draw_scene
-from tools.world.generate import FREE_FORM_SHARE, LACKING, split_of_question
-from tools.world.programs import FAMILIES
-from tools.world.questions import Question, sample_question
-from tools.world.scene import ATTRIBUTES, CELLS, LINES, Scene, line_cells, random_scene
-from tools.world.student_files import build_model, build_processor, load_card
+from errata.prompts import render_prompt
+from errata.tools.records import seed_of
+from errata.tools.world.draw import draw_scene
+from errata.tools.world.generate import FREE_FORM_SHARE, LACKING, split_of_question
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import Question, sample_question
+from errata.tools.world.scene import ATTRIBUTES, CELLS, LINES, Scene, line_cells, random_scene
+from errata.tools.world.student_files import build_model, build_processor, load_card
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def confuse(question: Question, rng: random.Random) -> list[str]:
     """Results of the program with the focus skill's result drawn at random among those that lead to an option."""
     index = next(i for i, c in enumerate(question.program.calls) if c.skill == question.family.focus)
     possible = question.options or question.family.answers
-    from tools.world.skills import SKILLS
+    from errata.tools.world.skills import SKILLS
 
     while True:
         guess = rng.choice(SKILLS[question.family.focus].domain)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from tools.world.scene import CELLS, COLOURS, LINES, POLES, SHAPES, SIZES, Scene, line_cells
-from tools.world.skills import NUMBERS, SECONDARIES, SKILLS, YES_NO
+from errata.tools.world.scene import CELLS, COLOURS, LINES, POLES, SHAPES, SIZES, Scene, line_cells
+from errata.tools.world.skills import NUMBERS, SECONDARIES, SKILLS, YES_NO
 
 Slots = Mapping[str, str]
 

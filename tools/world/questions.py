@@ -10,10 +10,10 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from tools.records import digest
-from tools.world.programs import FAMILIES, LOOKS, SLOTS, Family, Program, Slots
-from tools.world.scene import CELLS, COLOURS, SHAPES, Cell, Scene, line_cells, random_scene
-from tools.world.skills import PRIMARIES, SKILLS, YES_NO
+from errata.tools.records import digest
+from errata.tools.world.programs import FAMILIES, LOOKS, SLOTS, Family, Program, Slots
+from errata.tools.world.scene import CELLS, COLOURS, SHAPES, Cell, Scene, line_cells, random_scene
+from errata.tools.world.skills import PRIMARIES, SKILLS, YES_NO
 
 TRIES = 4000
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tools.world.scene import CELLS, COLOURS, POLES, SHAPES, SIZES, Scene, mirror_cell
+from errata.tools.world.scene import CELLS, COLOURS, POLES, SHAPES, SIZES, Scene, mirror_cell
 
 NUMBERS = tuple(str(n) for n in range(17))
 MIXTURES = {

@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tools.world.draw import CELL_PIXELS, IMAGE_PIXELS
-from tools.world.programs import FAMILIES, SLOTS
-from tools.world.questions import sample_question
-from tools.world.scene import POLES
-from tools.world.skills import NUMBERS, SKILLS
+from errata.tools.world.draw import CELL_PIXELS, IMAGE_PIXELS
+from errata.tools.world.programs import FAMILIES, SLOTS
+from errata.tools.world.questions import sample_question
+from errata.tools.world.scene import POLES
+from errata.tools.world.skills import NUMBERS, SKILLS
 
 HIDDEN, HEADS, LAYERS, INNER = 128, 4, 4, 256
 PATCHES = (IMAGE_PIXELS // CELL_PIXELS) ** 2

@@ -10,9 +10,9 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from agent.cli.doctor.findings import Check, report_checks
-from agent.settings.places import CONFIGS, RUNS
-from tools.errors import OperatorError
+from errata.agent.cli.doctor.findings import Check, report_checks
+from errata.agent.settings.places import CONFIGS, RUNS
+from errata.tools.errors import OperatorError
 
 NEEDED = (
     "torch",
@@ -42,7 +42,7 @@ MIN_DISK, MIN_MEMORY = 2 * GIB, 3 * GIB
 def run_doctor(arguments: argparse.Namespace) -> int:
     """Print the findings; 1 when one of them stands in the way of the demo, or of the teacher that is asked about."""
     if arguments.teacher is not None:
-        from agent.cli.doctor.teacher import probe_teacher
+        from errata.agent.cli.doctor.teacher import probe_teacher
 
         return report_checks(probe_teacher(arguments.teacher), json_lines=arguments.json, about="the teacher")
     checks = [
@@ -136,7 +136,7 @@ def check_settings() -> list[Check]:
 
 
 def _check_config(path: Path) -> Check:
-    from agent.settings.file import DATA_VARIABLE, load_settings
+    from errata.agent.settings.file import DATA_VARIABLE, load_settings
 
     try:
         load_settings(path, data_root=os.environ.get(DATA_VARIABLE))

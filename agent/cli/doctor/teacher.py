@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agent.cli.doctor.findings import Check
-from agent.settings.file import DATA_VARIABLE, load_settings
-from agent.settings.keys import read_keys
-from tools.errors import OperatorError
-from tools.locate.rivals import NEEDS as METHOD_NEEDS
-from tools.teacher.chat_asking import REMEDIES, stop_line
-from tools.teacher.chat_options import ROLES, ChatOptions, EndpointOptions
-from tools.teacher.endpoint import EndpointFault
+from errata.agent.cli.doctor.findings import Check
+from errata.agent.settings.file import DATA_VARIABLE, load_settings
+from errata.agent.settings.keys import read_keys
+from errata.tools.errors import OperatorError
+from errata.tools.locate.rivals import NEEDS as METHOD_NEEDS
+from errata.tools.teacher.chat_asking import REMEDIES, stop_line
+from errata.tools.teacher.chat_options import ROLES, ChatOptions, EndpointOptions
+from errata.tools.teacher.endpoint import EndpointFault
 
 NEEDED = {"text": None, "logprobs": "set locate.method to teacher_says or another rival, or serve with logprobs"}
 """Capabilities that the chat teacher cannot do without, with what helps; logprobs where the location method asks for
@@ -42,7 +42,7 @@ def probe_teacher(config: Path) -> list[Check]:
 
 
 def _probe_embedding(options: EndpointOptions) -> Check:
-    from tools.teacher.embedding import open_embedding
+    from errata.tools.teacher.embedding import open_embedding
 
     names = [options.key_env] if options.key_env else []
     key = read_keys(names, where="key_env").get(options.key_env or "")
@@ -51,8 +51,8 @@ def _probe_embedding(options: EndpointOptions) -> Check:
 
 
 def _probe_role(role: str, chat: ChatOptions, keys: dict[str, str]) -> list[Check]:
-    from tools.teacher.openai_endpoint import OpenAIEndpoint
-    from tools.teacher.probe import probe_endpoint
+    from errata.tools.teacher.openai_endpoint import OpenAIEndpoint
+    from errata.tools.teacher.probe import probe_endpoint
 
     name = next(known for known in ROLES if known == role)
     options = chat.endpoint(name)

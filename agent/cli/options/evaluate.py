@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agent.cli.options.data import KNOWN, add_reading_options
-from agent.cli.options.values import positive
+from errata.agent.cli.options.data import KNOWN, add_reading_options
+from errata.agent.cli.options.values import positive
 
 
 def add_eval(sub: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agent.cli.options.data import KNOWN, add_reading_options, share
+from errata.agent.cli.options.data import KNOWN, add_reading_options, share
 
 EMBEDDINGS = ("none", "hashing", "encoder", "endpoint", "chroma")
 ROWS = "Rows that have a column of skills are taken as they are; all others are read as questions."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from agent.cli.options.values import positive
-from agent.settings.places import CONFIGS
+from errata.agent.cli.options.values import positive
+from errata.agent.settings.places import CONFIGS
 
 
 def add_locate(sub: argparse.ArgumentParser) -> None:

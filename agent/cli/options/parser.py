@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from agent.cli.options.data import add_data_commands
-from agent.cli.options.evaluate import add_eval
-from agent.cli.options.index import add_index
-from agent.cli.options.locate import add_locate
-from agent.cli.options.run import add_start
-from agent.cli.options.values import positive
-from agent.settings.places import RUNS
+from errata.agent.cli.options.data import add_data_commands
+from errata.agent.cli.options.evaluate import add_eval
+from errata.agent.cli.options.index import add_index
+from errata.agent.cli.options.locate import add_locate
+from errata.agent.cli.options.run import add_start
+from errata.agent.cli.options.values import positive
+from errata.agent.settings.places import RUNS
 
 SHOW_WHAT = "summary, errors, skills, lessons, decisions, or the id of any record (a beginning is enough)"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tools.data.read import FORMATS, SourceOptions
-from tools.data.read.detect import SAVED, detect_format
-from tools.errors import OperatorError
+from errata.tools.data.read import FORMATS, SourceOptions
+from errata.tools.data.read.detect import SAVED, detect_format
+from errata.tools.errors import OperatorError
 
 
 def read_options(arguments: argparse.Namespace) -> SourceOptions:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.main import main, parse_arguments
-from agent.run.folder import RunFolder
+from errata.agent.cli.main import main, parse_arguments
+from errata.agent.run.folder import RunFolder
+from errata.tools.records import Problem
 from tests.agent.made_run import BASE, make_run
-from tools.records import Problem
 
 Made = tuple[RunFolder, dict[str, Problem]]
 
@@ -149,8 +149,8 @@ def test_eval_names_a_missing_folder(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_doctor_reports_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    from agent.cli.doctor.findings import Check
-    from agent.cli.doctor.machine import check_packages, check_python
+    from errata.agent.cli.doctor.findings import Check
+    from errata.agent.cli.doctor.machine import check_packages, check_python
 
     checks = [*check_python(), *check_packages()]
     assert all(isinstance(check, Check) for check in checks)

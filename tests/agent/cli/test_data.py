@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from agent.cli.main import main
-from tools.data.read import read_problems
+from errata.agent.cli.main import main
+from errata.tools.data.read import read_problems
 
 
 @pytest.fixture

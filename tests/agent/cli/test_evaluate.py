@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.main import main
+from errata.agent.cli.main import main
+from errata.tools.data.write import write_problems
+from errata.tools.records import Problem, to_jsonl
 from tests.tiny_student import build_problems, build_student
-from tools.data.write import write_problems
-from tools.records import Problem, to_jsonl
 
 
 @pytest.fixture

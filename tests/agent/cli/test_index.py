@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.main import main
-from tools.retrieve.index_files import build_index
-from tools.retrieve.index_source import describe_source
-from tools.retrieve.sources import SampleFile
+from errata.agent.cli.main import main
+from errata.tools.retrieve.index_files import build_index
+from errata.tools.retrieve.index_source import describe_source
+from errata.tools.retrieve.sources import SampleFile
 
 ROWS = [
     {"id": "a", "skills": ["count the circles", "read a colour"], "topic": "counting"},

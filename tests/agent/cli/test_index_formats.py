@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from agent.cli.main import main
+from errata.agent.cli.main import main
+from errata.tools.data.write import write_problems
+from errata.tools.records import Problem
 from tests.data_rows import BENCH, encoded, tsv, turns
-from tools.data.write import write_problems
-from tools.records import Problem
 
 SKILLS = {"a": ("count the circles", "read a colour"), "b": ("count squares",), "c": ()}
 PROBLEMS = [

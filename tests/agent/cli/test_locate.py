@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.main import main
-from tools.records import ImageRef
-from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES
-from tools.world.questions import sample_question
+from errata.agent.cli.main import main
+from errata.tools.records import ImageRef
+from errata.tools.world.generate import make_problem
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import sample_question
 
 
 def world_labels(folder: Path, *, count: int) -> Path:

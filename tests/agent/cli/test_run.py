@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from agent.cli.main import main
-from agent.cli.run import run_to_end, worked_seconds
-from agent.run.folder import RunFolder
-from agent.show.progress import ClosableReporter
-from tools.errors import OperatorError, StopRequested
-from tools.records import Problem
+from errata.agent.cli.main import main
+from errata.agent.cli.run import run_to_end, worked_seconds
+from errata.agent.run.folder import RunFolder
+from errata.agent.show.progress import ClosableReporter
+from errata.tools.errors import OperatorError, StopRequested
+from errata.tools.records import Problem
 
 Made = tuple[RunFolder, dict[str, Problem]]
 KEYS = [

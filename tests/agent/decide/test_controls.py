@@ -9,20 +9,20 @@ from typing import get_args
 
 import pytest
 
-from agent.cli.main import main
-from agent.cli.options.run import CONTROLS
-from agent.decide.controls import build_means, check_control
-from agent.loop.driver import run_loop
-from agent.loop.parts import Parts
-from agent.run.folder import RunFolder
-from agent.run.reporter import StopReason
-from agent.settings.tree import Control, Settings
+from errata.agent.cli.main import main
+from errata.agent.cli.options.run import CONTROLS
+from errata.agent.decide.controls import build_means, check_control
+from errata.agent.loop.driver import run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.reporter import StopReason
+from errata.agent.settings.tree import Control, Settings
+from errata.tools.errors import OperatorError
+from errata.tools.records import Candidate, Decision, Lesson
+from errata.tools.retrieve.rivals import METHODS
+from errata.tools.retrieve.rivals.superfiltering import UNSCORED
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent, make_settings, write_data
 from tests.tiny_student import shared_folder
-from tools.errors import OperatorError
-from tools.records import Candidate, Decision, Lesson
-from tools.retrieve.rivals import METHODS
-from tools.retrieve.rivals.superfiltering import UNSCORED
 
 NEEDS: dict[str, dict[str, object]] = {"insta": {"rivals": {"embedder": "hashing"}}}
 

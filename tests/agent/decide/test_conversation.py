@@ -13,13 +13,13 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field, PrivateAttr
 
-from agent.loop.driver import run_loop
-from agent.loop.parts import Parts
-from agent.run.folder import RunFolder
+from errata.agent.loop.driver import run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.folder import RunFolder
+from errata.tools.errors import OperatorError
+from errata.tools.records import Decision, Lesson
+from errata.tools.teacher.protocol import FailureReply, FailureRequest
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent, make_settings, write_data
-from tools.errors import OperatorError
-from tools.records import Decision, Lesson
-from tools.teacher.protocol import FailureReply, FailureRequest
 
 LOCATE = ("locate_mistakes", {"reason": "where did it go wrong"})
 TAG = ("tag_skills", {"reason": "what is missing"})

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from agent.loop.driver import run_loop
-from agent.loop.parts import Parts
-from agent.run.folder import RunFolder
+from errata.agent.loop.driver import run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.folder import RunFolder
+from errata.tools.records import Decision, Lesson, Problem
 from tests.agent.loop_fakes import SKILLS, TableStudent, make_row, make_settings, write_data
 from tests.chat_server import Answer, ChatServer, say_letter
 from tests.prompts.test_injection import ORDER, VARIANTS
-from tools.records import Decision, Lesson, Problem
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 CANARY = "zxcanary"
@@ -41,7 +41,7 @@ FETCH = {**WHY, "skill": SKILLS[0], "budget": 3}
 HOSTILE: list[tuple[str, dict[str, Any]]] = [
     *((name, WHY) for name in ("run_shell", "read_file", "write_file", "python", "http_get", "train", "evaluate")),
     *((name, WHY) for name in ("set_budget", "delete_run", "submit_answer", "reply", "FINISH_BATCH", "finish_batch ")),
-    *((name, WHY) for name in ("finish_batch; rm -rf /", "__class__", "agent.decide.executor", "tools", ORDER)),
+    *((name, WHY) for name in ("finish_batch; rm -rf /", "__class__", "errata.agent.decide.executor", "tools", ORDER)),
     *(("retrieve_samples", {**FETCH, "budget": n}) for n in (10**9, 10**30, 31, 0, -5, 1.5, "all", None, [1])),
     *(("retrieve_samples", {**FETCH, "skill": s}) for s in ("../../etc/passwd", LONG, "", None, ["a"], "test-001")),
     ("retrieve_samples", {**FETCH, "pool": "test"}),

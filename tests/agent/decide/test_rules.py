@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from agent.decide.rules import RulesModel
+from errata.agent.decide.rules import RulesModel
 
 ALL = [
     "locate_mistakes",

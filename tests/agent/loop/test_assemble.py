@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agent.decide.conversation import BatchOutcome
-from agent.loop.assemble import make_lessons, pick_samples, settle_decisions
-from tools.records import Candidate, Cost, Decision, Problem, digest
+from errata.agent.decide.conversation import BatchOutcome
+from errata.agent.loop.assemble import make_lessons, pick_samples, settle_decisions
+from errata.tools.records import Candidate, Cost, Decision, Problem, digest
 
 
 def candidate(name: str, parent: str, *, accepted: bool = True) -> Candidate:

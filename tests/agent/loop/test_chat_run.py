@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from agent.cli.main import main
-from agent.decide.plan import plan_of
-from agent.loop.driver import resume_loop, run_loop
-from agent.loop.parts import Parts
-from agent.run.cost import cost_of
-from agent.run.folder import RunFolder
-from agent.run.split_guard import find_test_leaks
-from agent.settings.file import dump_settings
-from agent.settings.tree import Settings
+from errata.agent.cli.main import main
+from errata.agent.decide.plan import plan_of
+from errata.agent.loop.driver import resume_loop, run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.cost import cost_of
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.split_guard import find_test_leaks
+from errata.agent.settings.file import dump_settings
+from errata.agent.settings.tree import Settings
+from errata.tools.data.read import read_problems
+from errata.tools.errors import OperatorError, StopRequested
+from errata.tools.records import Decision, Mistake
 from tests.agent.loop_fakes import StoppingReporter, TableStudent, make_settings, read_everything, write_data
 from tests.chat_server import Answer, ChatServer, say_letter
-from tools.data.read import read_problems
-from tools.errors import OperatorError, StopRequested
-from tools.records import Decision, Mistake
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 PRICES = {"m": {"tokens_in": 1.0, "tokens_out": 2.0}}

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from agent.loop.driver import resume_loop, run_loop
-from agent.loop.parts import Parts
-from agent.run.folder import RunFolder
-from agent.run.outcome import read_outcome
-from agent.run.reply_store import ReplyStore
-from agent.run.reporter import Reporter, SilentReporter, Stage, StopReason
-from agent.run.split_guard import find_test_leaks
-from agent.settings.file import dump_settings
-from agent.settings.tree import Settings
+from errata.agent.loop.driver import resume_loop, run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.outcome import read_outcome
+from errata.agent.run.reply_store import ReplyStore
+from errata.agent.run.reporter import Reporter, SilentReporter, Stage, StopReason
+from errata.agent.run.split_guard import find_test_leaks
+from errata.agent.settings.file import dump_settings
+from errata.agent.settings.tree import Settings
+from errata.tools.data.firewall import Overlap
+from errata.tools.data.read import read_problems
+from errata.tools.errors import OperatorError, StopRequested
+from errata.tools.records import Checkpoint, Comparison, Decision, Lesson, MissingSkill, Mistake, Scorecard
 from tests.agent.loop_fakes import (
     ScriptedTeacher,
     StoppingReporter,
@@ -27,10 +31,6 @@ from tests.agent.loop_fakes import (
     read_everything,
     write_data,
 )
-from tools.data.firewall import Overlap
-from tools.data.read import read_problems
-from tools.errors import OperatorError, StopRequested
-from tools.records import Checkpoint, Comparison, Decision, Lesson, MissingSkill, Mistake, Scorecard
 
 
 @pytest.fixture

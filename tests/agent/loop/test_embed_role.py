@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from agent.cli.main import main
-from agent.run.cost import cost_of
-from agent.run.folder import RunFolder
-from agent.run.split_guard import find_test_leaks
-from agent.settings.file import dump_settings
-from agent.settings.tree import Settings
+from errata.agent.cli.main import main
+from errata.agent.run.cost import cost_of
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.split_guard import find_test_leaks
+from errata.agent.settings.file import dump_settings
+from errata.agent.settings.tree import Settings
+from errata.tools.errors import OperatorError
 from tests.agent.loop.test_chat_run import PRICES, answer, run, settings_for
 from tests.agent.loop_fakes import ScriptedTeacher, make_settings, write_data
 from tests.chat_server import Answer, ChatServer, say_letter
-from tools.errors import OperatorError
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 

@@ -6,8 +6,8 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from agent.loop.graph import build_graph
-from agent.loop.graph_picture import Arrow, draw_arrows, draw_graph
+from errata.agent.loop.graph import build_graph
+from errata.agent.loop.graph_picture import Arrow, draw_arrows, draw_graph
 
 PICTURE = Path(__file__).resolve().parents[3] / "docs" / "graph.svg"
 

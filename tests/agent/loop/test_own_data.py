@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from agent.loop.driver import run_loop
-from agent.loop.parts import Parts
-from agent.run.folder import RunFolder
-from agent.run.questions import validation_problems
-from agent.run.reporter import SilentReporter
-from agent.settings.file import load_settings
-from agent.settings.tree import Settings
+from errata.agent.loop.driver import run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.questions import validation_problems
+from errata.agent.run.reporter import SilentReporter
+from errata.agent.settings.file import load_settings
+from errata.agent.settings.tree import Settings
+from errata.tools.data.write import write_problems
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, Scorecard, SkippedRow
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent, make_row
-from tools.data.write import write_problems
-from tools.errors import OperatorError
-from tools.records import Problem, Scorecard, SkippedRow
 
 CONFIG = """\
 run: {name: own, seed: 3}

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from agent.loop.driver import resume_loop, run_loop
-from agent.loop.parts import Parts
-from agent.run.folder import RunFolder
-from agent.settings.tree import Settings
+from errata.agent.loop.driver import resume_loop, run_loop
+from errata.agent.loop.parts import Parts
+from errata.agent.run.folder import RunFolder
+from errata.agent.settings.tree import Settings
+from errata.tools.errors import OperatorError, StopRequested
+from errata.tools.records import Lesson
+from errata.tools.skills.store import SkillStore
 from tests.agent.loop_fakes import (
     ScriptedTeacher,
     StoppingReporter,
@@ -19,9 +22,6 @@ from tests.agent.loop_fakes import (
     read_everything,
     write_data,
 )
-from tools.errors import OperatorError, StopRequested
-from tools.records import Lesson
-from tools.skills.store import SkillStore
 
 LAZY = {"tag": "candidates", "candidates": 4}
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agent.loop.prepare import Problems, make_overlap_check
-from tools.data.firewall import FirewallOptions
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem, digest
+from errata.agent.loop.prepare import Problems, make_overlap_check
+from errata.tools.data.firewall import FirewallOptions
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem, digest
 
 
 def picture(folder: Path, seed: int, *, quality: int = 95) -> ImageRef:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.run.folder import RunFolder, disk_faults, find_run, list_runs, make_run, read_lines
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem, SkillScore
+from errata.agent.run.folder import RunFolder, disk_faults, find_run, list_runs, make_run, read_lines
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem, SkillScore
 
 
 def problem(name: str, path: str = "") -> Problem:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.run.folder import RunFolder
-from agent.run.receipts import Receipts
-from agent.run.recorded_teacher import RecordingTeacher
-from agent.run.reply_store import ReplyStore
-from agent.run.split_guard import TestSplitGuard, TestSplitLeak, find_test_leaks
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.receipts import Receipts
+from errata.agent.run.recorded_teacher import RecordingTeacher
+from errata.agent.run.reply_store import ReplyStore
+from errata.agent.run.split_guard import TestSplitGuard, TestSplitLeak, find_test_leaks
+from errata.tools.errors import BudgetSpent, OperatorError
+from errata.tools.records import Problem
+from errata.tools.teacher.protocol import MissingSkillRequest, OptionRequest, RequiredSkillsRequest, Teacher
 from tests.agent.loop_fakes import ScriptedTeacher, make_row
-from tools.errors import BudgetSpent, OperatorError
-from tools.records import Problem
-from tools.teacher.protocol import MissingSkillRequest, OptionRequest, RequiredSkillsRequest, Teacher
 
 
 def problem(split: str, number: int) -> Problem:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from agent.settings.file import dump_settings, load_settings, valid_keys
-from agent.settings.tree import Settings
-from tools.errors import OperatorError
+from errata.agent.settings.file import dump_settings, load_settings, valid_keys
+from errata.agent.settings.tree import Settings
+from errata.tools.errors import OperatorError
 
 GOOD = """\
 run: {name: t, seed: 3}

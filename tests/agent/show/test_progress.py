@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.run.reporter import BudgetView
-from agent.show.batch_lines import BatchLines
-from agent.show.json_lines import JsonReporter
-from agent.show.live import LiveReporter
-from agent.show.plain_lines import PlainReporter
-from agent.show.progress import ClosableReporter, make_reporter
-from agent.show.stage_progress import StageProgress
+from errata.agent.run.reporter import BudgetView
+from errata.agent.show.batch_lines import BatchLines
+from errata.agent.show.json_lines import JsonReporter
+from errata.agent.show.live import LiveReporter
+from errata.agent.show.plain_lines import PlainReporter
+from errata.agent.show.progress import ClosableReporter, make_reporter
+from errata.agent.show.stage_progress import StageProgress
+from errata.tools.records import Cost, Decision
 from tests.agent.made_run import make_comparison, make_scorecard
-from tools.records import Cost, Decision
 
 
 class Clock:

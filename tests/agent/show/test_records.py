@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.cli.main import main
-from agent.run.folder import RunFolder
-from agent.run.lineage import Archive
-from agent.show.records import rows_of, tree_lines
-from tools.errors import OperatorError
-from tools.records import Problem
+from errata.agent.cli.main import main
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.lineage import Archive
+from errata.agent.show.records import rows_of, tree_lines
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
 
 Made = tuple[RunFolder, dict[str, Problem]]
 CHAIN = [

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.run.folder import RunFolder
-from agent.run.outcome import chance_of, chance_sentence, changes_by_skill, cost_by_stage, read_outcome, verdict
-from agent.show.charts import accuracy_chart, gap_curve
-from agent.show.report import render_report, write_report
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.outcome import chance_of, chance_sentence, changes_by_skill, cost_by_stage, read_outcome, verdict
+from errata.agent.show.charts import accuracy_chart, gap_curve
+from errata.agent.show.report import render_report, write_report
+from errata.tools.records import Comparison, Interval, Problem, Scorecard
 from tests.agent.made_run import FIRST, make_problem, make_run, make_scorecard
-from tools.records import Comparison, Interval, Problem, Scorecard
 
 Made = tuple[RunFolder, dict[str, Problem]]
 
@@ -141,6 +141,6 @@ def test_a_curve_marks_the_step_and_what_was_not_asked() -> None:
 
 def test_a_chart_of_one_measurement_is_drawn() -> None:
     value = Interval(value=0.5, low=0.4, high=0.6)
-    from agent.show.charts import Point
+    from errata.agent.show.charts import Point
 
     assert 'cx="53.00%"' in accuracy_chart([Point(0, value, "kept")], labels=["base"], chance=None)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from errata.tools.data.read import SourceOptions, read_problems, scan_rows
+from errata.tools.data.report import check_dataset
+from errata.tools.errors import OperatorError
 from tests.data_rows import ASKED, BENCH, chat, encoded, png, tsv, turns
-from tools.data.read import SourceOptions, read_problems, scan_rows
-from tools.data.report import check_dataset
-from tools.errors import OperatorError
 
 FAULTS: dict[str, tuple[object, str]] = {
     "a mark too many": (chat("<image> Which?", "a"), "image: 1 <image> for 0 pictures"),

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tools.data.firewall import FirewallOptions, Overlap, check_firewall, find_overlaps
-from tools.data.firewall.pictures import perceptual_hash
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem
+from errata.tools.data.firewall import FirewallOptions, Overlap, check_firewall, find_overlaps
+from errata.tools.data.firewall.pictures import perceptual_hash
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem
 
 BYTES = FirewallOptions(perceptual=False)
 

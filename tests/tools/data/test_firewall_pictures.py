@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tools.data.firewall import FirewallOptions, find_overlaps
-from tools.data.firewall.overlay import UNITS, average_matrix, lay_over
-from tools.data.firewall.pictures import KnownPictures, hash_thumbnails, read_thumbnail
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem
+from errata.tools.data.firewall import FirewallOptions, find_overlaps
+from errata.tools.data.firewall.overlay import UNITS, average_matrix, lay_over
+from errata.tools.data.firewall.pictures import KnownPictures, hash_thumbnails, read_thumbnail
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem
 
 
 def photograph(seed: int, *, size: tuple[int, int] = (320, 240)) -> Image.Image:

@@ -9,9 +9,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.data.firewall import FirewallOptions, find_overlaps
-from tools.data.firewall.wording import KnownWordings, answer_group, question_words
-from tools.records import ImageRef, Problem
+from errata.tools.data.firewall import FirewallOptions, find_overlaps
+from errata.tools.data.firewall.wording import KnownWordings, answer_group, question_words
+from errata.tools.records import ImageRef, Problem
 
 
 def problem(name: str, question: str, *choices: str, target: str = "A", **changes: Any) -> Problem:

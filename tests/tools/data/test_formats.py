@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from errata.tools.data.read import SourceOptions, read_problems
+from errata.tools.data.read.detect import detect_format
+from errata.tools.data.report import check_dataset
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
 from tests.data_rows import ASKED, BENCH, chat, encoded, png, tsv, turns
-from tools.data.read import SourceOptions, read_problems
-from tools.data.read.detect import detect_format
-from tools.data.report import check_dataset
-from tools.errors import OperatorError
-from tools.records import Problem
 
 
 def read(file: Path, data: object, *, format: str, **options: Any) -> list[Problem]:

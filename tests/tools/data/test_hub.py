@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.data.read import scan_rows
-from tools.errors import OperatorError
+from errata.tools.data.read import scan_rows
+from errata.tools.errors import OperatorError
 
 pytest.importorskip("datasets")
 HOUSE = Path(__file__).resolve().parents[3]
@@ -41,7 +41,7 @@ def check(name: str, place: Path, **variables: str) -> tuple[str, float]:
     began = time.monotonic()
     clean = {k: v for k, v in os.environ.items() if not k.startswith("HF_") and not k.lower().endswith("_proxy")}
     done = subprocess.run(
-        [sys.executable, "-m", "agent", "data", "check", name, "--format", "huggingface"],
+        [sys.executable, "-m", "errata.agent", "data", "check", name, "--format", "huggingface"],
         cwd=place,
         env={**clean, "PYTHONPATH": str(HOUSE), "HF_HOME": str(place), **variables},
         capture_output=True,

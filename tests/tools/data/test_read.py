@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tools.data.read import count_reasons, read_problems
-from tools.errors import OperatorError
+from errata.tools.data.read import count_reasons, read_problems
+from errata.tools.errors import OperatorError
 
 SHARED = os.environ.get("ERRATA_DATA", "")
 

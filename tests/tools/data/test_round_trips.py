@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from errata.tools.data.read import read_problems
+from errata.tools.data.write import WriteFormat, write_problems
+from errata.tools.records import ImageRef, Problem
 from tests.tiny_student import build_tokenizer
-from tools.data.read import read_problems
-from tools.data.write import WriteFormat, write_problems
-from tools.records import ImageRef, Problem
 
 NAMES: dict[WriteFormat, str] = {"llava": "train.json", "sharegpt": "train.json", "messages": "train.jsonl"}
 TEMPLATE = (

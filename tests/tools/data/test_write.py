@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tools.data.read import read_problems
-from tools.data.write import WriteFormat, write_problems
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem
+from errata.tools.data.read import read_problems
+from errata.tools.data.write import WriteFormat, write_problems
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem
 
 NAMES = {"llava": "train.json", "sharegpt": "train.json", "messages": "train.jsonl", "errata": "train.jsonl"}
 FORMATS = get_args(WriteFormat)

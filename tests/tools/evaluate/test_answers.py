@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.evaluate.answers import parse_answer, parse_free_answer
+from errata.tools.evaluate.answers import parse_answer, parse_free_answer
 
 FIVE = tuple("ABCDE")
 FOLLOWERS = ("because", "since", "as", "and", "so", "which", "given", "due", "for")

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 import pytest
 from scipy import stats
 
-from tools.errors import OperatorError
-from tools.evaluate.compare import compare_attempts, mcnemar, paired_interval, wilson
-from tools.records import Attempt, Comparison, Problem
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.compare import compare_attempts, mcnemar, paired_interval, wilson
+from errata.tools.records import Attempt, Comparison, Problem
 
 
 def problems(total: int, *, skills: Sequence[str] = ("count",)) -> list[Problem]:

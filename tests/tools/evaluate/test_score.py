@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.errors import OperatorError
-from tools.evaluate.score import (
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.score import (
     anls,
     exact_match,
     make_attempts,
@@ -13,7 +13,7 @@ from tools.evaluate.score import (
     score_answer,
     vqa_soft,
 )
-from tools.records import Problem, Scoring, digest
+from errata.tools.records import Problem, Scoring, digest
 
 
 def choice(name: str, *, target: str = "B", skills: tuple[str, ...] = ()) -> Problem:

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.student import GenerateOptions, evaluate_student, plan_batches
+from errata.tools.records import ImageRef
+from errata.tools.train.recipe import Recipe
+from errata.tools.train.run import train_student
 from tests.tiny_student import build_problems, shared_folder, shared_host, source, teach
-from tools.errors import OperatorError
-from tools.evaluate.student import GenerateOptions, evaluate_student, plan_batches
-from tools.records import ImageRef
-from tools.train.recipe import Recipe
-from tools.train.run import train_student
 
 OPTIONS = GenerateOptions(max_new_tokens=16, batch_size=8, device="cpu")
 
@@ -113,9 +113,9 @@ def test_batches_are_fixed_and_complete(problems):
 def test_own_greedy_loop_equals_the_librarys(problems, trained):
     import torch
 
-    from tools.evaluate.worker import generate_by_library, generate_greedily
-    from tools.train.collate import encode_prompts
-    from tools.train.load import open_student
+    from errata.tools.evaluate.worker import generate_by_library, generate_greedily
+    from errata.tools.train.collate import encode_prompts
+    from errata.tools.train.load import open_student
 
     torch.set_num_threads(1)
     student = open_student(trained.base, adapter=trained.adapter, device="cpu")

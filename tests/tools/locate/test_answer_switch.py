@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.errors import OperatorError
-from tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from tools.locate.curves import find_switch, skip_scan
-from tools.records import Attempt, Problem
-from tools.teacher.protocol import Operation, OptionReply, OptionRequest
+from errata.tools.errors import OperatorError
+from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
+from errata.tools.locate.curves import find_switch, skip_scan
+from errata.tools.records import Attempt, Problem
+from errata.tools.teacher.protocol import Operation, OptionReply, OptionRequest
 
 Curve = list[float | None]
 

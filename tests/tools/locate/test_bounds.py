@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from tools.locate.answer_switch import SwitchOptions, ask_gaps
-from tools.records import Attempt, Problem
-from tools.teacher.protocol import Operation, OptionReply, OptionRequest
+from errata.tools.locate.answer_switch import SwitchOptions, ask_gaps
+from errata.tools.records import Attempt, Problem
+from errata.tools.teacher.protocol import Operation, OptionReply, OptionRequest
 
 PROBLEM = Problem(id="p", question="?", choices=("red", "blue"), target="A")
 ATTEMPT = Attempt(

@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tools.errors import OperatorError
-from tools.locate.calibrate import (
+from errata.tools.errors import OperatorError
+from errata.tools.locate.calibrate import (
     DELTAS,
     WINDOWS,
     StepLabel,
@@ -21,7 +21,7 @@ from tools.locate.calibrate import (
     read_labels,
     score_cells,
 )
-from tools.locate.plots import gap_plot, heat_map
+from errata.tools.locate.plots import gap_plot, heat_map
 
 LINE = {
     "id": "one", "question": "Which?", "choices": ["red", "blue"], "target": "A", "answer": "B",

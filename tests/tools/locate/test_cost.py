@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tools.locate.cost import ScanCost, choose_scan, clean_probes
-from tools.locate.curves import skip_scan
+from errata.tools.locate.cost import ScanCost, choose_scan, clean_probes
+from errata.tools.locate.curves import skip_scan
 
 STEPS = [tuple(f"Step {i} says some words." for i in range(length)) for length in (2, 5, 15)]
 

@@ -1,9 +1,9 @@
 import pytest
 
-from tools.errors import OperatorError
-from tools.evaluate.compare import wilson
-from tools.locate.metrics import is_located, location_lead, location_scores
-from tools.records import Mistake
+from errata.tools.errors import OperatorError
+from errata.tools.evaluate.compare import wilson
+from errata.tools.locate.metrics import is_located, location_lead, location_scores
+from errata.tools.records import Mistake
 
 
 def mistakes(*steps: int, method: str = "answer_switch") -> list[Mistake]:

@@ -5,11 +5,11 @@ import pytest
 
 from benchmarks.counting import CountingTeacher
 from benchmarks.fault_diagnosis import make_errors
-from tools.errors import OperatorError
-from tools.locate.answer_switch import SwitchOptions
-from tools.locate.rivals import METHODS, NEEDS, location_method, most_requests
-from tools.records import Attempt, Mistake, Problem
-from tools.teacher.protocol import (
+from errata.tools.errors import OperatorError
+from errata.tools.locate.answer_switch import SwitchOptions
+from errata.tools.locate.rivals import METHODS, NEEDS, location_method, most_requests
+from errata.tools.records import Attempt, Mistake, Problem
+from errata.tools.teacher.protocol import (
     Operation,
     OptionReply,
     OptionRequest,
@@ -20,7 +20,7 @@ from tools.teacher.protocol import (
     StepIndexReply,
     StepIndexRequest,
 )
-from tools.teacher.world import WorldTeacher
+from errata.tools.teacher.world import WorldTeacher
 
 ALL: tuple[Operation, ...] = ("option_probabilities", "check_step", "name_step", "write_rationale")
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.errors import OperatorError
-from tools.retrieve.chroma import SkillCollection
-from tools.retrieve.dense import DenseIndex, FilteredIndex
-from tools.retrieve.embeddings import HashingEmbedding
-from tools.retrieve.lexical import SkillIndex
-from tools.retrieve.select import HybridIndex
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.chroma import SkillCollection
+from errata.tools.retrieve.dense import DenseIndex, FilteredIndex
+from errata.tools.retrieve.embeddings import HashingEmbedding
+from errata.tools.retrieve.lexical import SkillIndex
+from errata.tools.retrieve.select import HybridIndex
 
 SAMPLES = {
     "a": ["count the circles", "read a colour"],
@@ -65,7 +65,7 @@ def test_samples_that_tie_come_by_id_and_none_is_lost(tmp_path: Path) -> None:
 
 
 def test_dense_search_can_be_filtered(collection: SkillCollection) -> None:
-    from tools.retrieve.segment import make_segment
+    from errata.tools.retrieve.segment import make_segment
 
     kept = SkillIndex([make_segment(((n, s, [n]) for n, s in SAMPLES.items()), fields=["name"])])
     found = FilteredIndex(DenseIndex(collection, kept), {"name": ["b", "c"]}).search("count circles", 9)
@@ -143,8 +143,8 @@ def test_an_empty_pool_has_an_empty_index(tmp_path: Path) -> None:
 BUILDER = """
 import sys
 from pathlib import Path
-from tools.retrieve.chroma import SkillCollection
-from tools.retrieve.embeddings import HashingEmbedding
+from errata.tools.retrieve.chroma import SkillCollection
+from errata.tools.retrieve.embeddings import HashingEmbedding
 class Telling(HashingEmbedding):
     def __call__(self, texts):
         print("batch", flush=True)
@@ -155,8 +155,8 @@ made.build({f"skill number {i} of many": 1 for i in range(6000)})
 READER = """
 import sys
 from pathlib import Path
-from tools.retrieve.chroma import SkillCollection
-from tools.retrieve.embeddings import HashingEmbedding
+from errata.tools.retrieve.chroma import SkillCollection
+from errata.tools.retrieve.embeddings import HashingEmbedding
 found = SkillCollection(Path(sys.argv[1]), embedding=HashingEmbedding())
 found.open()
 print(found.nearest_skills("counts circles", 2))

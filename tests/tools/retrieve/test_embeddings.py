@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.errors import OperatorError
-from tools.retrieve.embeddings import EmbeddingOptions, make_embedding
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.embeddings import EmbeddingOptions, make_embedding
 
 
 @pytest.fixture(scope="module")

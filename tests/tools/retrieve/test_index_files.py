@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from tools.errors import OperatorError
-from tools.retrieve.index_files import (
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.index_files import (
     Manifest,
     add_samples,
     build_index,
     open_index,
     read_manifest,
 )
-from tools.retrieve.index_source import Source, describe_source
-from tools.retrieve.lexical import SkillIndex
-from tools.retrieve.segment import Sample
-from tools.retrieve.sources import SampleFile
+from errata.tools.retrieve.index_source import Source, describe_source
+from errata.tools.retrieve.lexical import SkillIndex
+from errata.tools.retrieve.segment import Sample
+from errata.tools.retrieve.sources import SampleFile
 
 HOUSE = Path(__file__).resolve().parents[3]
 WORDS = [
@@ -146,8 +146,8 @@ def test_what_is_no_index_is_one_line(tmp_path: Path) -> None:
 BUILDER = """
 import sys
 from pathlib import Path
-from tools.retrieve.index_files import build_index
-from tools.retrieve.index_source import Source
+from errata.tools.retrieve.index_files import build_index
+from errata.tools.retrieve.index_source import Source
 def samples():
     print("reading", flush=True)
     for i in range(60_000):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tools.retrieve.kernel import load_kernel
-from tools.retrieve.lexical import SkillIndex
-from tools.retrieve.segment import make_segment
+from errata.tools.retrieve.kernel import load_kernel
+from errata.tools.retrieve.lexical import SkillIndex
+from errata.tools.retrieve.segment import make_segment
 
 WORDS = [f"w{i}" for i in range(60)]
 SHARES = [1 / (i + 1) for i in range(60)]

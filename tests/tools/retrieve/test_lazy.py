@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tools.records import MissingSkill, Problem
-from tools.retrieve.lazy import LazyPool, own_words
-from tools.retrieve.lexical import SkillIndex
-from tools.retrieve.select import retrieve_samples
+from errata.tools.records import MissingSkill, Problem
+from errata.tools.retrieve.lazy import LazyPool, own_words
+from errata.tools.retrieve.lexical import SkillIndex
+from errata.tools.retrieve.select import retrieve_samples
 
 POOL = {
     p.id: p

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tools.retrieve.lexical import SkillIndex
+from errata.tools.retrieve.lexical import SkillIndex
 
 WORDS = [
     "count",

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
+from errata.tools.retrieve.encoder import FolderEncoder
+from errata.tools.retrieve.model_files import name_model, plan_batches
+from errata.tools.retrieve.rivals import METHODS, Means, Request
+from errata.tools.retrieve.rivals.gradients import StudentGradients
+from errata.tools.retrieve.rivals.perplexity import FolderPerplexity
+from errata.tools.retrieve.rivals.request import Exchange
 from tests.tiny_student import build_problems, build_tokenizer, shared_folder, source
-from tools.errors import OperatorError
-from tools.records import Problem
-from tools.retrieve.encoder import FolderEncoder
-from tools.retrieve.model_files import name_model, plan_batches
-from tools.retrieve.rivals import METHODS, Means, Request
-from tools.retrieve.rivals.gradients import StudentGradients
-from tools.retrieve.rivals.perplexity import FolderPerplexity
-from tools.retrieve.rivals.request import Exchange
 
 TEXTS = ["What colour is the circle ?", "how many", "the red star and the blue square in row one", "red"]
 
@@ -233,9 +233,9 @@ def test_gradients_are_those_of_autograd(pictured: list[Problem]) -> None:
     """The squared length of the sketch is that of the gradient, on average over sketches."""
     from peft import LoraConfig, get_peft_model
 
-    from tools.train.collate import collate, encode_sample
-    from tools.train.load import open_student
-    from tools.train.plan import linear_names
+    from errata.tools.train.collate import collate, encode_sample
+    from errata.tools.train.load import open_student
+    from errata.tools.train.plan import linear_names
 
     one = pictured[0]
     sketches = [StudentGradients(source(), size=256, seed=seed)([one]) for seed in range(4)]

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from errata.tools.errors import OperatorError
+from errata.tools.records import Attempt, Mistake, Problem
+from errata.tools.retrieve.rivals import METHODS, Means, Request, selection_method
+from errata.tools.retrieve.rivals.ablations import steps_as_skills, validation_as_skills
+from errata.tools.retrieve.rivals.less import subtask_directions
+from errata.tools.retrieve.rivals.request import Exchange, Perplexity, question_text
+from errata.tools.retrieve.rivals.scores import score_pool
+from errata.tools.retrieve.rivals.superfiltering import UNHELPFUL, UNSCORED, ifd_of
 from tests.tools.retrieve.test_select import INDEX, POOL, SKILLS, missing
-from tools.errors import OperatorError
-from tools.records import Attempt, Mistake, Problem
-from tools.retrieve.rivals import METHODS, Means, Request, selection_method
-from tools.retrieve.rivals.ablations import steps_as_skills, validation_as_skills
-from tools.retrieve.rivals.less import subtask_directions
-from tools.retrieve.rivals.request import Exchange, Perplexity, question_text
-from tools.retrieve.rivals.scores import score_pool
-from tools.retrieve.rivals.superfiltering import UNHELPFUL, UNSCORED, ifd_of
 
 VALIDATION = [
     Problem(id="v1", question="a c3? ", target="x", scoring="exact", split="diagnosis", skills=("count",)),

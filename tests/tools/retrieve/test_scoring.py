@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from tools.errors import OperatorError
-from tools.retrieve.lexical import SkillIndex
-from tools.retrieve.segment import make_segment
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.lexical import SkillIndex
+from errata.tools.retrieve.segment import make_segment
 
 WORDS = [f"w{i}" for i in range(40)]
 SHARES = [1 / (i + 1) for i in range(40)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.records import MissingSkill, Problem
-from tools.retrieve.lexical import Hit, SkillIndex
-from tools.retrieve.select import HybridIndex, retrieve_samples
+from errata.tools.records import MissingSkill, Problem
+from errata.tools.retrieve.lexical import Hit, SkillIndex
+from errata.tools.retrieve.select import HybridIndex, retrieve_samples
 
 
 def pool_of(skills: dict[str, list[str]]) -> dict[str, Problem]:

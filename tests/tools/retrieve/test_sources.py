@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tools.errors import OperatorError
-from tools.retrieve.sources import SampleFile
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.sources import SampleFile
 
 ROWS: list[tuple[object, str]] = [
     ({"id": "a", "skills": ["red", "blue"], "topic": "x"}, ""),

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tools.errors import OperatorError
-from tools.records import Problem, to_jsonl
-from tools.skills.blocks import cut_blocks, read_block, shard_of, tag_file
-from tools.skills.store import SkillStore
-from tools.tag import tag_required_skills
-from tools.teacher.annotations import AnnotationsTeacher
-from tools.teacher.protocol import RequiredSkillsRequest, SkillReply
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, to_jsonl
+from errata.tools.skills.blocks import cut_blocks, read_block, shard_of, tag_file
+from errata.tools.skills.store import SkillStore
+from errata.tools.tag import tag_required_skills
+from errata.tools.teacher.annotations import AnnotationsTeacher
+from errata.tools.teacher.protocol import RequiredSkillsRequest, SkillReply
 
 HOUSE = Path(__file__).resolve().parents[3]
 
@@ -91,8 +91,8 @@ def test_blocks_give_the_store_that_one_call_gives(tmp_path: Path) -> None:
 def test_ray_gives_the_same_store(tmp_path: Path) -> None:
     file = write_pool(tmp_path, 60)
     code = (
-        "import sys, ray; from pathlib import Path; from tools.skills.blocks import tag_file\n"
-        "from tools.teacher.annotations import AnnotationsTeacher\n"
+        "import sys, ray; from pathlib import Path; from errata.tools.skills.blocks import tag_file\n"
+        "from errata.tools.teacher.annotations import AnnotationsTeacher\n"
         "ray.init(num_cpus=1, include_dashboard=False, logging_level='ERROR')\n"
         "print(*tag_file(Path(sys.argv[1]), store=Path(sys.argv[2]), make_teacher=AnnotationsTeacher, where='ray',\n"
         "                workers=1, rows=20))"

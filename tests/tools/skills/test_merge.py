@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from tools.skills.merge import NEAREST, find_near, merge_names
-from tools.skills.names import skill_stems
-from tools.teacher.protocol import SameSkillReply, SameSkillRequest
+from errata.tools.skills.merge import NEAREST, find_near, merge_names
+from errata.tools.skills.names import skill_stems
+from errata.tools.teacher.protocol import SameSkillReply, SameSkillRequest
 
 
 class PairTeacher:

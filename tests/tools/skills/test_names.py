@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.skills.names import canonical_names, skill_stems
+from errata.tools.skills.names import canonical_names, skill_stems
 
 words = st.sampled_from(
     [

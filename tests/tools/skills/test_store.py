@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.errors import OperatorError
-from tools.skills.store import SkillStore, key_number
+from errata.tools.errors import OperatorError
+from errata.tools.skills.store import SkillStore, key_number
 
 Rows = list[tuple[int, tuple[str, ...]]]
 

@@ -4,14 +4,14 @@ import random
 
 import pytest
 
-from tools.errors import ReplyError
-from tools.records import ImageRef, MissingSkill
-from tools.synthesize.scenes import synthesize_samples
-from tools.teacher.world import WorldTeacher
-from tools.world.check import read_problem
-from tools.world.generate import make_problem, split_of_question
-from tools.world.programs import FAMILIES
-from tools.world.questions import question_key, sample_question
+from errata.tools.errors import ReplyError
+from errata.tools.records import ImageRef, MissingSkill
+from errata.tools.synthesize.scenes import synthesize_samples
+from errata.tools.teacher.world import WorldTeacher
+from errata.tools.world.check import read_problem
+from errata.tools.world.generate import make_problem, split_of_question
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import question_key, sample_question
 
 
 def make_skill(wording, number=0):

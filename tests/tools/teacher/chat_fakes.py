@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, Usage
+from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, Usage
 
 
 def make_request(text="hello", **fields):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tools.errors import OperatorError
-from tools.records import Problem
-from tools.teacher.annotations import AnnotationsTeacher
-from tools.teacher.protocol import MissingSkillRequest, RequiredSkillsRequest, Teacher
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
+from errata.tools.teacher.annotations import AnnotationsTeacher
+from errata.tools.teacher.protocol import MissingSkillRequest, RequiredSkillsRequest, Teacher
 
 PROBLEM = Problem(id="p", question="?", target="x", scoring="exact", skills=("read a map", "count"))
 

@@ -6,14 +6,12 @@ import random
 
 import pytest
 
-from tests.chat_server import Answer, ChatServer, say_letter
-from tests.world_answers import WorldAnswers
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem, digest
-from tools.teacher.chat_options import ChatOptions, PatienceOptions, RoleOptions
-from tools.teacher.chat_stack import ChatStack
-from tools.teacher.probe import draw_red_square, probe_endpoint
-from tools.teacher.protocol import (
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem, digest
+from errata.tools.teacher.chat_options import ChatOptions, PatienceOptions, RoleOptions
+from errata.tools.teacher.chat_stack import ChatStack
+from errata.tools.teacher.probe import draw_red_square, probe_endpoint
+from errata.tools.teacher.protocol import (
     FailureReply,
     FailureRequest,
     JudgeRequest,
@@ -25,10 +23,12 @@ from tools.teacher.protocol import (
     StagedTeacher,
     Teacher,
 )
-from tools.teacher.world import WorldTeacher
-from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES
-from tools.world.questions import sample_question
+from errata.tools.teacher.world import WorldTeacher
+from errata.tools.world.generate import make_problem
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import sample_question
+from tests.chat_server import Answer, ChatServer, say_letter
+from tests.world_answers import WorldAnswers
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 QUICK = PatienceOptions(wait_scale=0.001, attempts=4)
@@ -239,7 +239,7 @@ def test_the_probe_says_what_an_endpoint_can_do(tmp_path):
 
     with ChatServer(answer, fault=fault) as server, open_stack(server, tmp_path) as stack:
         options = stack.options.endpoint("diagnose")
-        from tools.teacher.openai_endpoint import OpenAIEndpoint
+        from errata.tools.teacher.openai_endpoint import OpenAIEndpoint
 
         endpoint = OpenAIEndpoint(options)
         found = {c.name: c for c in probe_endpoint(endpoint, options=options, top_logprobs=20)}

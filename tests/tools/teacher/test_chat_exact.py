@@ -4,14 +4,14 @@ import math
 
 import pytest
 
+from errata.tools.errors import OperatorError
+from errata.tools.locate.answer_switch import SwitchOptions, ask_gaps
+from errata.tools.records import Problem
+from errata.tools.teacher.endpoint import ChatReply, TokenChoice
+from errata.tools.teacher.letters import begin_with, read_options
 from tests.chat_server import ChatServer, say_letter
 from tests.tools.teacher.test_chat import open_stack, option_request
 from tests.tools.teacher.test_chat_steps import make_attempt
-from tools.errors import OperatorError
-from tools.locate.answer_switch import SwitchOptions, ask_gaps
-from tools.records import Problem
-from tools.teacher.endpoint import ChatReply, TokenChoice
-from tools.teacher.letters import begin_with, read_options
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 SHARES = [0.5, 0.26, 0.14, 0.1]

@@ -6,18 +6,18 @@ import random
 
 import pytest
 
+from errata.tools.locate.answer_switch import SwitchOptions
+from errata.tools.locate.rivals import METHODS, location_method
+from errata.tools.records import Attempt, ImageRef, digest
+from errata.tools.teacher.probe import draw_red_square
+from errata.tools.teacher.protocol import RationaleRequest, ReadsSteps, StepCheckRequest, StepIndexRequest
+from errata.tools.teacher.world import WorldTeacher
+from errata.tools.world.generate import make_problem
+from errata.tools.world.programs import FAMILIES
+from errata.tools.world.questions import sample_question
 from tests.chat_server import Answer, ChatServer
 from tests.tools.teacher.test_chat import PROBLEM, open_stack
 from tests.world_answers import WorldAnswers
-from tools.locate.answer_switch import SwitchOptions
-from tools.locate.rivals import METHODS, location_method
-from tools.records import Attempt, ImageRef, digest
-from tools.teacher.probe import draw_red_square
-from tools.teacher.protocol import RationaleRequest, ReadsSteps, StepCheckRequest, StepIndexRequest
-from tools.teacher.world import WorldTeacher
-from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES
-from tools.world.questions import sample_question
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 

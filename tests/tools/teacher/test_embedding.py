@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from errata.tools.errors import BudgetSpent, OperatorError
+from errata.tools.teacher.chat_options import ChatOptions, EndpointOptions, PaidCaps, PatienceOptions, Price
+from errata.tools.teacher.chat_stack import ChatStack
+from errata.tools.teacher.embedding import BATCH, pack_vectors, read_vectors
 from tests.chat_server import ChatServer
-from tools.errors import BudgetSpent, OperatorError
-from tools.teacher.chat_options import ChatOptions, EndpointOptions, PaidCaps, PatienceOptions, Price
-from tools.teacher.chat_stack import ChatStack
-from tools.teacher.embedding import BATCH, pack_vectors, read_vectors
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 TEXTS = [f"name {number} of {number % 7} suns" for number in range(2 * BATCH + 5)]

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.teacher.endpoint import ChatReply, TokenChoice
-from tools.teacher.letters import find_answer_position, letter_of, read_options
+from errata.tools.teacher.endpoint import ChatReply, TokenChoice
+from errata.tools.teacher.letters import find_answer_position, letter_of, read_options
 
 
 def tops(*positions):

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.errors import OperatorError
-from tools.records import Problem
-from tools.teacher.local import LocalTeacher, LocalTeacherOptions
-from tools.teacher.local_text import head_text, pack, prior_token, stack
-from tools.teacher.local_train import label_sample, make_sample, train
-from tools.teacher.protocol import (
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
+from errata.tools.teacher.local import LocalTeacher, LocalTeacherOptions
+from errata.tools.teacher.local_text import head_text, pack, prior_token, stack
+from errata.tools.teacher.local_train import label_sample, make_sample, train
+from errata.tools.teacher.protocol import (
     OptionRequest,
     RationaleRequest,
     ReadsSteps,

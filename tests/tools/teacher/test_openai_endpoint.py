@@ -7,13 +7,13 @@ import time
 
 import pytest
 
+from errata.tools.teacher.chat_asking import closed
+from errata.tools.teacher.chat_options import EndpointOptions
+from errata.tools.teacher.endpoint import EndpointFault
+from errata.tools.teacher.faults import read_retry_after
+from errata.tools.teacher.openai_endpoint import OpenAIEndpoint
 from tests.chat_server import FAULTS, Answer, ChatServer, say_letter
 from tests.tools.teacher.chat_fakes import make_request
-from tools.teacher.chat_asking import closed
-from tools.teacher.chat_options import EndpointOptions
-from tools.teacher.endpoint import EndpointFault
-from tools.teacher.faults import read_retry_after
-from tools.teacher.openai_endpoint import OpenAIEndpoint
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 SCHEMA = closed(skill={"type": "string", "minLength": 3})

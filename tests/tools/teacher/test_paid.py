@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from errata.tools.errors import OperatorError
+from errata.tools.teacher.chat_options import ChatOptions, PaidCaps, Price
+from errata.tools.teacher.endpoint import ChatReply, EndpointFault, Usage
+from errata.tools.teacher.paid import PaidEndpoint, Purse
+from errata.tools.teacher.paid_store import Bound, CapSpent, Held, PaidStore, Purpose, exceeded
 from tests.tools.teacher.chat_fakes import BusyEndpoint, ScriptedEndpoint, make_request
-from tools.errors import OperatorError
-from tools.teacher.chat_options import ChatOptions, PaidCaps, Price
-from tools.teacher.endpoint import ChatReply, EndpointFault, Usage
-from tools.teacher.paid import PaidEndpoint, Purse
-from tools.teacher.paid_store import Bound, CapSpent, Held, PaidStore, Purpose, exceeded
 
 PRICE = Price(tokens_in=1.0, tokens_out=2.0, tokens_cached=0.1)
 

@@ -4,11 +4,11 @@ import threading
 
 import pytest
 
+from errata.tools.errors import BudgetSpent
+from errata.tools.teacher.chat_options import PatienceOptions
+from errata.tools.teacher.endpoint import PERMANENT, ChatReply, EndpointFault
+from errata.tools.teacher.patience import PatientEndpoint
 from tests.tools.teacher.chat_fakes import BusyEndpoint, ScriptedEndpoint, make_request
-from tools.errors import BudgetSpent
-from tools.teacher.chat_options import PatienceOptions
-from tools.teacher.endpoint import PERMANENT, ChatReply, EndpointFault
-from tools.teacher.patience import PatientEndpoint
 
 GOOD = ChatReply(text="good")
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}

@@ -6,14 +6,20 @@ import random
 
 import pytest
 
-from tools.locate.noise import PUBLISHED, lean_noise
-from tools.records import ImageRef, Problem
-from tools.teacher.protocol import OptionRequest, RationaleRequest, ReadsSteps, StepCheckRequest, StepIndexRequest
-from tools.teacher.world import WorldTeacher, WorldTeacherOptions
-from tools.world.check import align_claims
-from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES, read_question
-from tools.world.questions import Question, sample_question
+from errata.tools.locate.noise import PUBLISHED, lean_noise
+from errata.tools.records import ImageRef, Problem
+from errata.tools.teacher.protocol import (
+    OptionRequest,
+    RationaleRequest,
+    ReadsSteps,
+    StepCheckRequest,
+    StepIndexRequest,
+)
+from errata.tools.teacher.world import WorldTeacher, WorldTeacherOptions
+from errata.tools.world.check import align_claims
+from errata.tools.world.generate import make_problem
+from errata.tools.world.programs import FAMILIES, read_question
+from errata.tools.world.questions import Question, sample_question
 
 QUIET = WorldTeacherOptions(start_noise=0, trust_noise=0)
 MIX = "Which colour do cells a1 and b1 mix to?"

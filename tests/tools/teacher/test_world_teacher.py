@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from tools.errors import OperatorError
-from tools.records import ImageRef
-from tools.teacher.protocol import (
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef
+from errata.tools.teacher.protocol import (
     JudgeRequest,
     MissingSkillRequest,
     OptionRequest,
@@ -14,13 +14,13 @@ from tools.teacher.protocol import (
     RequiredSkillsRequest,
     Teacher,
 )
-from tools.teacher.world import WorldTeacher, WorldTeacherOptions
-from tools.teacher.world_posterior import EMPTY, Sight, find_broken_rules, weigh_sight
-from tools.world.check import align_claims
-from tools.world.generate import make_problem
-from tools.world.programs import FAMILIES, read_question
-from tools.world.questions import sample_question
-from tools.world.skills import SKILL_OF_WORDING
+from errata.tools.teacher.world import WorldTeacher, WorldTeacherOptions
+from errata.tools.teacher.world_posterior import EMPTY, Sight, find_broken_rules, weigh_sight
+from errata.tools.world.check import align_claims
+from errata.tools.world.generate import make_problem
+from errata.tools.world.programs import FAMILIES, read_question
+from errata.tools.world.questions import sample_question
+from errata.tools.world.skills import SKILL_OF_WORDING
 
 QUIET = WorldTeacherOptions(start_noise=0, trust_noise=0)
 

@@ -2,10 +2,9 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.tiny_student import build_problems, shared_folder
-from tools.errors import OperatorError
-from tools.records import ImageRef
-from tools.train.collate import (
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef
+from errata.tools.train.collate import (
     IGNORED,
     check_pictures,
     collate,
@@ -13,8 +12,9 @@ from tools.train.collate import (
     encode_sample,
     student_answer,
 )
-from tools.train.load import open_student
-from tools.train.worker import unknown_share
+from errata.tools.train.load import open_student
+from errata.tools.train.worker import unknown_share
+from tests.tiny_student import build_problems, shared_folder
 
 HOW = {"prompt": "student_brief", "image_first": False}
 

@@ -1,11 +1,11 @@
 import pytest
 from pydantic import ValidationError
 
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
+from errata.tools.train.mixture import mix_samples
+from errata.tools.train.recipe import Recipe
 from tests.tiny_student import teach
-from tools.errors import OperatorError
-from tools.records import Problem
-from tools.train.mixture import mix_samples
-from tools.train.recipe import Recipe
 
 
 def pool(prefix: str, count: int) -> list[Problem]:

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tools.train.plan import learning_rate_at, plan_epoch
+from errata.tools.train.plan import learning_rate_at, plan_epoch
 
 
 def test_every_sample_once_and_the_order_follows_seed_and_epoch():

@@ -5,13 +5,13 @@ import signal
 
 import pytest
 
+from errata.tools.errors import OperatorError, StopRequested
+from errata.tools.records import ImageRef
+from errata.tools.train.host import StudentHost
+from errata.tools.train.job import STATE, write_atomic
+from errata.tools.train.recipe import Recipe
+from errata.tools.train.run import TrainProgress, train_student
 from tests.tiny_student import build_problems, shared_folder, shared_host, source, teach
-from tools.errors import OperatorError, StopRequested
-from tools.records import ImageRef
-from tools.train.host import StudentHost
-from tools.train.job import STATE, write_atomic
-from tools.train.recipe import Recipe
-from tools.train.run import TrainProgress, train_student
 
 RECIPE = Recipe(
     learning_rate=1e-2, batch_size=8, epochs=16, lora_rank=4, lora_alpha=8, lora_dropout=0.1, save_every=3,

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tools.world.draw import draw_scene
-from tools.world.pretrain import Encoder, Example, orthogonalise, sample_example, to_pixels
-from tools.world.student_files import build_model, build_processor
+from errata.tools.world.draw import draw_scene
+from errata.tools.world.pretrain import Encoder, Example, orthogonalise, sample_example, to_pixels
+from errata.tools.world.student_files import build_model, build_processor
 
 torch.set_num_threads(1)
 

@@ -5,16 +5,16 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from tools.data.read import read_problems
-from tools.errors import OperatorError
-from tools.records import Problem, from_jsonl
-from tools.world.check import find_gold_steps, read_problem
-from tools.world.draw import CELL_PIXELS, draw_scene, encode_png
-from tools.world.generate import WorldSizes, generate_world, split_of_question
-from tools.world.programs import FAMILIES, read_question
-from tools.world.questions import sample_question
-from tools.world.scene import CELLS, decode_scene, random_scene
-from tools.world.skills import SKILL_OF_WORDING, SKILLS, read_claim
+from errata.tools.data.read import read_problems
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, from_jsonl
+from errata.tools.world.check import find_gold_steps, read_problem
+from errata.tools.world.draw import CELL_PIXELS, draw_scene, encode_png
+from errata.tools.world.generate import WorldSizes, generate_world, split_of_question
+from errata.tools.world.programs import FAMILIES, read_question
+from errata.tools.world.questions import sample_question
+from errata.tools.world.scene import CELLS, decode_scene, random_scene
+from errata.tools.world.skills import SKILL_OF_WORDING, SKILLS, read_claim
 
 SIZES = WorldSizes(pool=300, diagnosis=60, gate=40, test=60)
 

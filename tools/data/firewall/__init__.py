@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from tools.data.firewall.keys import question_key
-from tools.data.firewall.options import FirewallOptions, Overlap, Owner
-from tools.data.firewall.rules import NearWords, Rule, SameLook, SharedKeys
-from tools.errors import OperatorError
-from tools.records import Problem, Split
+from errata.tools.data.firewall.keys import question_key
+from errata.tools.data.firewall.options import FirewallOptions, Overlap, Owner
+from errata.tools.data.firewall.rules import NearWords, Rule, SameLook, SharedKeys
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, Split
 
 __all__ = [
     "Firewall",

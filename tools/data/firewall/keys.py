@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-from tools.records import Problem
+from errata.tools.records import Problem
 
 Key = tuple[str, object]
 

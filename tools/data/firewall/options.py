@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from tools.records import Record, Split
+from errata.tools.records import Record, Split
 
 
 class FirewallOptions(Record):

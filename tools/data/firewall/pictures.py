@@ -3,7 +3,7 @@
 Two stages. *Propose*: a 64-bit cosine hash of the whole picture and of 16 windows of it (one to four sides cut by a
 twentieth, all four by a fortieth); a pair is proposed when the whole of one is near to any window of the other.
 Drawn pictures propose each other by the dozen (maps, tables, grids). *Verify*: the closest few proposals are laid over
-each other and must agree everywhere, not on the average (`tools.data.firewall.overlay`).
+each other and must agree everywhere, not on the average (`errata.tools.data.firewall.overlay`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.data.firewall.overlay import UNITS, agree_closely, average_matrix, lay_over
-from tools.errors import OperatorError
+from errata.tools.data.firewall.overlay import UNITS, agree_closely, average_matrix, lay_over
+from errata.tools.errors import OperatorError
 
 GRID = 128
 """Side of the thumbnail that everything is computed from."""

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from tools.data.firewall.keys import kind_of, overlap_keys
-from tools.data.firewall.options import FirewallOptions, Overlap, Owner
-from tools.records import Problem
+from errata.tools.data.firewall.keys import kind_of, overlap_keys
+from errata.tools.data.firewall.options import FirewallOptions, Overlap, Owner
+from errata.tools.records import Problem
 
 if TYPE_CHECKING:
-    from tools.data.firewall.pictures import KnownPictures
+    from errata.tools.data.firewall.pictures import KnownPictures
 
 Protected = Sequence[tuple[Owner, Problem]]
 Rows = Sequence[tuple[int, Problem]]
@@ -51,7 +51,7 @@ class NearWords:
     """
 
     def __init__(self, protected: Protected, *, options: FirewallOptions, threshold: float) -> None:
-        from tools.data.firewall.wording import KnownWordings
+        from errata.tools.data.firewall.wording import KnownWordings
 
         self._alone = options.question == "text"
         asked = [(owner, problem) for owner, problem in protected if self._is_asked(problem)]
@@ -114,7 +114,7 @@ class SameLook:
         if not asked or not shown:
             return
         if drawn not in self._known:
-            from tools.data.firewall.pictures import KnownPictures
+            from errata.tools.data.firewall.pictures import KnownPictures
 
             paths = [path for path, _ in shown]
             workers = min(os.cpu_count() or 1, 8)

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from tools.data.firewall.keys import normalise_text
-from tools.records import Problem
+from errata.tools.data.firewall.keys import normalise_text
+from errata.tools.records import Problem
 
 _TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W_]+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")

@@ -1,8 +1,8 @@
 """Readers: any of the formats of docs/data.md becomes `Problem` records, with a verdict for every row."""
 
-from tools.data.read.formats import FORMATS, FormatName
-from tools.data.read.layout import Format, Images, RowContext, SkipRow, SourceOptions
-from tools.data.read.reading import ReadResult, Verdict, count_reasons, read_problems, scan_rows
+from errata.tools.data.read.formats import FORMATS, FormatName
+from errata.tools.data.read.layout import Format, Images, RowContext, SkipRow, SourceOptions
+from errata.tools.data.read.reading import ReadResult, Verdict, count_reasons, read_problems, scan_rows
 
 __all__ = [
     "FORMATS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from tools.data.chat import (
+from errata.tools.data.chat import (
     CARRIED,
     Turn,
     make_fields,
@@ -14,8 +14,8 @@ from tools.data.chat import (
     place_pictures,
     read_carried,
 )
-from tools.data.check import MARK, RowError
-from tools.data.read.layout import Fields, RowContext, SkipRow
+from errata.tools.data.check import MARK, RowError
+from errata.tools.data.read.layout import Fields, RowContext, SkipRow
 
 Role = Literal["system", "user", "assistant"]
 ROLES: dict[str, Role] = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tools.data.read.layout import SourceOptions
-from tools.data.read.tables import read_rows
-from tools.errors import OperatorError
+from errata.tools.data.read.layout import SourceOptions
+from errata.tools.data.read.tables import read_rows
+from errata.tools.errors import OperatorError
 
 SAVED = ("state.json", "dataset_dict.json")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
-from tools.data.read.hub import read_dataset
-from tools.data.read.layout import Format, SourceOptions
-from tools.data.read.mapped import USUAL, parse_dataset, parse_mapped
-from tools.data.read.questions import (
+from errata.tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
+from errata.tools.data.read.hub import read_dataset
+from errata.tools.data.read.layout import Format, SourceOptions
+from errata.tools.data.read.mapped import USUAL, parse_dataset, parse_mapped
+from errata.tools.data.read.questions import (
     parse_errata,
     parse_lesson,
     parse_mmbench,
@@ -17,9 +17,9 @@ from tools.data.read.questions import (
     parse_scienceqa_json,
     parse_support,
 )
-from tools.data.read.tables import read_rows
-from tools.errors import OperatorError
-from tools.records import Split
+from errata.tools.data.read.tables import read_rows
+from errata.tools.errors import OperatorError
+from errata.tools.records import Split
 
 FormatName = Literal[
     "errata",

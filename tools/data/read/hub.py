@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tools.data.read.layout import RawRow, SourceOptions
-from tools.data.read.tables import INSTALL
-from tools.errors import OperatorError
-from tools.records import Split
+from errata.tools.data.read.layout import RawRow, SourceOptions
+from errata.tools.data.read.tables import INSTALL
+from errata.tools.errors import OperatorError
+from errata.tools.records import Split
 
 _NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 SECONDS = 5.0

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from tools.data.check import RowError
-from tools.data.read.layout import RawRow
-from tools.errors import OperatorError
+from errata.tools.data.check import RowError
+from errata.tools.data.read.layout import RawRow
+from errata.tools.errors import OperatorError
 
 MAX_DEPTH = 32
 MAX_DIGITS = 300

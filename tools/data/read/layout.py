@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from tools.data.check import RowError
-from tools.errors import ErrataError
-from tools.records import Record, Split
+from errata.tools.data.check import RowError
+from errata.tools.errors import ErrataError
+from errata.tools.records import Record, Split
 
 Images = Literal["required", "present", "any"]
 """`required`: only questions with a picture. `present`: text questions too, but none whose picture is

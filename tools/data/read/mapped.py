@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tools.data.chat import name_marks
-from tools.data.check import MARK, RowError, check_choices, resolve_target
-from tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
-from tools.data.read.layout import Fields, RowContext
-from tools.data.read.questions import LETTERS, with_context
+from errata.tools.data.chat import name_marks
+from errata.tools.data.check import MARK, RowError, check_choices, resolve_target
+from errata.tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
+from errata.tools.data.read.layout import Fields, RowContext
+from errata.tools.data.read.questions import LETTERS, with_context
 
 USUAL: dict[str, tuple[str, ...]] = {
     "id": ("id", "question_id", "uid", "index", "qid"),

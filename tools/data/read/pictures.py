@@ -13,9 +13,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tools.data.check import RowError, Verify, check_bytes, check_image, resolve_path
-from tools.errors import OperatorError
-from tools.records import ImageRef
+from errata.tools.data.check import RowError, Verify, check_bytes, check_image, resolve_path
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef
 
 _WEB = re.compile(r"(https?|s3|gs|ftp)://", re.IGNORECASE)
 MAX_BYTES = 100_000_000

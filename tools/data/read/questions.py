@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tools.data.check import RowError, check_choices, require_text, resolve_target
-from tools.data.read.layout import Fields, Images, RowContext, SkipRow
-from tools.data.read.pictures import decode_base64
+from errata.tools.data.check import RowError, check_choices, require_text, resolve_target
+from errata.tools.data.read.layout import Fields, Images, RowContext, SkipRow
+from errata.tools.data.read.pictures import decode_base64
 
 RUN_MARK = "run:/"
 """How the records of a run begin a path within its folder."""

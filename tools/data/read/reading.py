@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from tools.data.check import MAX_ID, RowError, Verify, check_problem
-from tools.data.read.formats import FORMATS, check_options
-from tools.data.read.layout import Fields, Format, Images, RawRow, RowContext, SkipRow, SourceOptions
-from tools.data.read.pictures import PictureStore
-from tools.errors import OperatorError
-from tools.records import Problem, SkippedRow, Split, digest
+from errata.tools.data.check import MAX_ID, RowError, Verify, check_problem
+from errata.tools.data.read.formats import FORMATS, check_options
+from errata.tools.data.read.layout import Fields, Format, Images, RawRow, RowContext, SkipRow, SourceOptions
+from errata.tools.data.read.pictures import PictureStore
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, SkippedRow, Split, digest
 
 DEFAULT = SourceOptions()
 KEPT_PICTURES = ".errata-pictures"

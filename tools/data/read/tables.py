@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tools.data.check import RowError
-from tools.data.read.json_rows import is_whole, read_bytes, read_document, read_lines
-from tools.data.read.layout import RawRow, SourceOptions
-from tools.errors import OperatorError
-from tools.records import Split
+from errata.tools.data.check import RowError
+from errata.tools.data.read.json_rows import is_whole, read_bytes, read_document, read_lines
+from errata.tools.data.read.layout import RawRow, SourceOptions
+from errata.tools.errors import OperatorError
+from errata.tools.records import Split
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 INSTALL = "install the extra: pip install 'errata[scale]'"

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-from tools.data.chat import CARRIED, carry_problem, render_turns
-from tools.data.check import MARK
-from tools.records import Problem
+from errata.tools.data.chat import CARRIED, carry_problem, render_turns
+from errata.tools.data.check import MARK
+from errata.tools.records import Problem
 
 WriteFormat = Literal["llava", "sharegpt", "messages", "errata"]
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tools.data.check import RowError, check_problem
-from tools.data.write.rows import WRITERS, WriteFormat
-from tools.errors import OperatorError
-from tools.records import ImageRef, Problem
+from errata.tools.data.check import RowError, check_problem
+from errata.tools.data.write.rows import WRITERS, WriteFormat
+from errata.tools.errors import OperatorError
+from errata.tools.records import ImageRef, Problem
 
 PICTURES = "images"
 DATASET_INFO = "dataset_info.json"

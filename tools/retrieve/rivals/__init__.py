@@ -6,13 +6,13 @@ Each method is one function of one signature, `Select`; `METHODS` has them by na
 
 from __future__ import annotations
 
-from tools.errors import OperatorError
-from tools.retrieve.rivals.insta import insta_samples
-from tools.retrieve.rivals.less import less_samples
-from tools.retrieve.rivals.request import Means, Request, Select, Selection
-from tools.retrieve.rivals.superfiltering import superfiltering_samples
-from tools.retrieve.rivals.targeted import bm25_samples, dense_samples, hybrid_samples, uniform_samples
-from tools.retrieve.rivals.untargeted import full_samples, random_samples, validation_samples
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.rivals.insta import insta_samples
+from errata.tools.retrieve.rivals.less import less_samples
+from errata.tools.retrieve.rivals.request import Means, Request, Select, Selection
+from errata.tools.retrieve.rivals.superfiltering import superfiltering_samples
+from errata.tools.retrieve.rivals.targeted import bm25_samples, dense_samples, hybrid_samples, uniform_samples
+from errata.tools.retrieve.rivals.untargeted import full_samples, random_samples, validation_samples
 
 __all__ = [
     "METHODS",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tools.records import Attempt, MissingSkill, Mistake, Problem, digest
+from errata.tools.records import Attempt, MissingSkill, Mistake, Problem, digest
 
 
 def steps_as_skills(mistakes: Sequence[Mistake], *, attempts: Mapping[str, Attempt]) -> list[MissingSkill]:

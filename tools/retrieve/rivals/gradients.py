@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tools.records import Problem, seed_of
-from tools.retrieve.model_files import plan_batches
+from errata.tools.records import Problem, seed_of
+from errata.tools.retrieve.model_files import plan_batches
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-    from tools.train.collate import Encoded
-    from tools.train.job import StudentSource
+    from errata.tools.train.collate import Encoded
+    from errata.tools.train.job import StudentSource
 
 RANK = 8
 SIZE = 2048
@@ -40,7 +40,7 @@ class StudentGradients:
         """float32[problems, size]: of the mean loss per answer token, as a training sees it."""
         import numpy as np
 
-        from tools.train.collate import encode_sample
+        from errata.tools.train.collate import encode_sample
 
         if self._student is None:
             self._open()
@@ -54,7 +54,7 @@ class StudentGradients:
     def _measure(self, samples: Sequence[Encoded]) -> torch.Tensor:
         import torch
 
-        from tools.train.collate import IGNORED, collate
+        from errata.tools.train.collate import IGNORED, collate
 
         tensors = collate(samples, student=self._student)
         labels = tensors.pop("labels")[:, 1:]
@@ -71,8 +71,8 @@ class StudentGradients:
         import torch
         from peft import LoraConfig, get_peft_model
 
-        from tools.train.load import open_student
-        from tools.train.plan import linear_names
+        from errata.tools.train.load import open_student
+        from errata.tools.train.plan import linear_names
 
         self._student = open_student(self._source.base, adapter=self._source.adapter, device="auto")
         torch.manual_seed(seed_of("less", self._seed) % 2**63)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tools.records import Problem, digest
-from tools.retrieve.rivals.request import (
+from errata.tools.records import Problem, digest
+from errata.tools.retrieve.rivals.request import (
     Means,
     Request,
     Selection,
@@ -14,7 +14,7 @@ from tools.retrieve.rivals.request import (
     require_validation,
     take_best,
 )
-from tools.retrieve.rivals.scores import score_pool
+from errata.tools.retrieve.rivals.scores import score_pool
 
 
 def insta_samples(request: Request, *, means: Means) -> Selection:

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tools.errors import OperatorError
-from tools.records import Problem
-from tools.retrieve.rivals.request import Means, Request, Selection, require, require_validation, take_best
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem
+from errata.tools.retrieve.rivals.request import Means, Request, Selection, require, require_validation, take_best
 
 if TYPE_CHECKING:
     import numpy as np

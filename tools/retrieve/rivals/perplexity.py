@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tools.errors import OperatorError
-from tools.retrieve.model_files import check_model, longest_input, name_model, open_model, plan_batches
-from tools.retrieve.rivals.request import Exchange, Perplexity
+from errata.tools.errors import OperatorError
+from errata.tools.retrieve.model_files import check_model, longest_input, name_model, open_model, plan_batches
+from errata.tools.retrieve.rivals.request import Exchange, Perplexity
 
 if TYPE_CHECKING:
-    from tools.retrieve.model_files import Opened
+    from errata.tools.retrieve.model_files import Opened
 
 MAX_TOKENS = 1024
 BATCH_TOKENS = 2048

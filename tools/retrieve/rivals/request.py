@@ -7,11 +7,11 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from tools.errors import OperatorError
-from tools.records import Candidate, MissingSkill, Problem, Route
-from tools.retrieve.lexical import SearchIndex
-from tools.retrieve.select import make_undiagnosed
-from tools.retrieve.vectors import Embedding
+from errata.tools.errors import OperatorError
+from errata.tools.records import Candidate, MissingSkill, Problem, Route
+from errata.tools.retrieve.lexical import SearchIndex
+from errata.tools.retrieve.select import make_undiagnosed
+from errata.tools.retrieve.vectors import Embedding
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tools.errors import OperatorError
-from tools.records import Problem, digest
+from errata.tools.errors import OperatorError
+from errata.tools.records import Problem, digest
 
 CHUNK = 1024
 Score = Callable[[Sequence[Problem]], Sequence[float | None]]

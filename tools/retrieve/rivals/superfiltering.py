@@ -11,8 +11,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from tools.records import Problem
-from tools.retrieve.rivals.request import (
+from errata.tools.records import Problem
+from errata.tools.retrieve.rivals.request import (
     Exchange,
     Means,
     Perplexity,
@@ -22,7 +22,7 @@ from tools.retrieve.rivals.request import (
     require,
     take_best,
 )
-from tools.retrieve.rivals.scores import score_pool
+from errata.tools.retrieve.rivals.scores import score_pool
 
 UNHELPFUL = "IFD of 1 or more"
 UNSCORED = "no IFD: the answer is empty, has no room beside its question, or is beyond all bounds"
@@ -58,6 +58,6 @@ def ifd_of(found: Perplexity | None) -> float | None:
 
 def make_exchange(problem: Problem) -> Exchange:
     """Question and choices, and the very answer that a student is trained on."""
-    from tools.train.collate import student_answer
+    from errata.tools.train.collate import student_answer
 
     return Exchange(question_text(problem), student_answer(problem))

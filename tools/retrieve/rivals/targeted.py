@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tools.records import MissingSkill
-from tools.retrieve.lexical import SearchIndex
-from tools.retrieve.rivals.request import Means, Request, Selection, require
-from tools.retrieve.select import Choice, accept_choice, make_listings, retrieve_samples
+from errata.tools.records import MissingSkill
+from errata.tools.retrieve.lexical import SearchIndex
+from errata.tools.retrieve.rivals.request import Means, Request, Selection, require
+from errata.tools.retrieve.select import Choice, accept_choice, make_listings, retrieve_samples
 
 
 def bm25_samples(request: Request, *, means: Means) -> Selection:

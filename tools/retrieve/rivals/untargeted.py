@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tools.records import seed_of
-from tools.retrieve.rivals.request import Means, Request, Selection, require_validation
-from tools.retrieve.select import draw_samples, make_undiagnosed
+from errata.tools.records import seed_of
+from errata.tools.retrieve.rivals.request import Means, Request, Selection, require_validation
+from errata.tools.retrieve.select import draw_samples, make_undiagnosed
 
 
 def random_samples(request: Request, *, means: Means) -> Selection:  # noqa: ARG001

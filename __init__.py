@@ -1,0 +1,1 @@
+"""Errata makes a vision-language model better from its own mistakes."""
