@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from errata.agent.cli.options.parser import build_parser
+from errata.agent.cli.options.parser import build_parser, print_error
 
 COMMANDS = {
     "demo": "errata.agent.cli.run:start_run",
     "run": "errata.agent.cli.run:start_run",
+    "init": "errata.agent.cli.init:run_init",
     "resume": "errata.agent.cli.run:resume_run",
     "runs": "errata.agent.cli.read:list_all",
     "status": "errata.agent.cli.read:show_status",
@@ -48,17 +51,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     from errata.tools.errors import OperatorError
 
+    as_json = bool(getattr(parsed, "json", False))
     try:
+        check_names(parsed)
         return _run(parsed)
     except OperatorError as error:
-        print(f"errata: {error}", file=sys.stderr)
+        value = None if error.value is None else str(error.value)
+        print_error(error.what, line=str(error), where=error.where, value=value, remedy=error.remedy, as_json=as_json)
         return 2
     except BrokenPipeError:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
-        print("errata: interrupted", file=sys.stderr)
+        print_error("interrupted", code=130, as_json=as_json)
         return 130
+
+
+def check_names(parsed: argparse.Namespace) -> None:
+    """Raise OperatorError for a file name that this locale cannot read: no record could hold it."""
+    named = [str(value) for value in vars(parsed).values() if isinstance(value, str | Path)]
+    for name in (*named, os.getcwd()):
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            from errata.tools.errors import OperatorError
+
+            remedy = "set PYTHONUTF8=1, or a locale of UTF-8 such as LC_ALL=C.UTF-8"
+            shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+            what = "the name cannot be read in this locale"
+            raise OperatorError(what, where="command line", value=shown, remedy=remedy) from None
 
 
 def _run(parsed: argparse.Namespace) -> int:

@@ -9,12 +9,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from errata.agent.run.folder import RunFolder, find_run, make_run
 from errata.agent.run.outcome import Outcome, chance_of, cost_by_stage, read_outcome
 from errata.agent.settings.file import DATA_VARIABLE, dump_settings, load_settings
-from errata.agent.settings.places import CONFIGS, RUNS
+from errata.agent.settings.places import CONFIGS, OWN_SETTINGS, find_runs
 from errata.agent.settings.tree import Settings
 from errata.agent.show.progress import ClosableReporter, make_reporter
 from errata.tools.errors import OperatorError, StopRequested
@@ -24,7 +25,7 @@ Loop = Callable[[ClosableReporter], object]
 
 def start_run(arguments: argparse.Namespace) -> int:
     """A new run folder, and the loop in it."""
-    config = CONFIGS / "demo.yaml" if arguments.command == "demo" else arguments.config
+    config = choose_config(arguments)
     settings = load_settings(config, collect_overrides(arguments), data_root=os.environ.get(DATA_VARIABLE))
     from errata.agent.loop.checks import check_parts, find_parts
 
@@ -61,6 +62,20 @@ def resume_run(arguments: argparse.Namespace) -> int:
     return run_to_end(folder, loop, json_lines=arguments.json)
 
 
+def choose_config(arguments: argparse.Namespace) -> Path:
+    """The settings file of the demo, the one that was named, or the current folder's own. Raises OperatorError."""
+    if arguments.command == "demo":
+        return CONFIGS / "demo.yaml"
+    named: Path | None = arguments.config
+    if named is not None and "=" in named.name and not named.exists():
+        arguments.overrides.insert(0, str(named))  # `errata run budget.iterations=1`: no file was named
+        named = None
+    if named is None and not OWN_SETTINGS.is_file():
+        remedy = f"name a settings file, or write {OWN_SETTINGS} with: errata init"
+        raise OperatorError("no settings file here", where=str(Path.cwd()), value=str(OWN_SETTINGS), remedy=remedy)
+    return named or OWN_SETTINGS
+
+
 def collect_overrides(arguments: argparse.Namespace) -> list[str]:
     """key=value pairs, the named options last."""
     named = {"run.seed": arguments.seed, "run.name": arguments.name, "control": arguments.control}
@@ -81,9 +96,10 @@ def run_to_end(folder: RunFolder, loop: Loop, *, json_lines: bool) -> int:
         print(f"errata: interrupted; go on with: {resume_command(folder)}", file=sys.stderr)
         return 130
     except OperatorError as error:
-        if (folder.path / "graph.sqlite").exists() or folder.ledger():
-            error.args = (f"{error}; then go on with: {resume_command(folder)}",)
-        raise
+        if not (folder.path / "graph.sqlite").exists() and not folder.ledger():
+            raise
+        remedy = "; then ".join(filter(None, [error.remedy, f"go on with: {resume_command(folder)}"]))
+        raise OperatorError(error.what, where=error.where, value=error.value, remedy=remedy) from error
     finally:
         reporter.close()
     seconds = earlier + time.monotonic() - began
@@ -146,7 +162,7 @@ def worked_seconds(events: Sequence[Mapping[str, Any]]) -> float:
 
 def resume_command(folder: RunFolder) -> str:
     """What to type to go on."""
-    plain = folder.path.parent == RUNS
+    plain = folder.path.parent == find_runs().resolve()
     return f"errata resume {folder.id}" if plain else f"errata resume {folder.path}"
 
 

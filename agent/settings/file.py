@@ -15,6 +15,7 @@ from typing import Any, get_args
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from pydantic import BaseModel, ValidationError
 
+from errata.agent.settings.places import CODE
 from errata.agent.settings.tree import Settings
 from errata.tools.errors import OperatorError
 from errata.tools.skills.store import refuse_no_store
@@ -22,6 +23,8 @@ from errata.tools.skills.store import refuse_no_store
 DATA_VARIABLE = "ERRATA_DATA"
 """Environment variable that the command line hands on as `data_root`."""
 SPLITS = ("pool", "diagnosis", "gate", "test")
+EMBEDDED = "embedded"
+"""Name of the embedded world's student, wherever the package is installed."""
 HUB = "huggingface"
 """The one format whose path may be a name instead: a dataset on the hub."""
 
@@ -172,7 +175,10 @@ def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
             origin = start if start_fixed or not where.on_command_line(key) else Path.cwd()
             holder[leaf] = str((origin / os.path.expanduser(holder[leaf])).resolve())
 
-    absolute(tree.get("student"), "base", "student.base", base)
+    student = tree.get("student")
+    if isinstance(student, dict) and student.get("base") == EMBEDDED:
+        student["base"] = str(CODE / "tools" / "world" / "student")
+    absolute(student, "base", "student.base", base)
     teacher = tree.get("teacher")
     absolute(teacher.get("local") if isinstance(teacher, dict) else None, "folder", "teacher.local.folder", base)
     rivals = tree.get("rivals")

@@ -7,7 +7,7 @@ from pathlib import Path
 from errata.agent.settings.tree import DataSettings, SourceSettings
 from errata.tools.data.check import Verify
 from errata.tools.data.read import ReadResult, read_problems
-from errata.tools.records import Split
+from errata.tools.records import Split, digest
 
 PICTURES = ".pictures"
 """Folder beside the runs for pictures that rows hold as bytes; named by content, shared by all runs."""
@@ -31,4 +31,7 @@ def read_source(
         options=source,
         pictures=runs / PICTURES,
     )
-    return ReadResult(found.problems[source.offset :][: source.limit], found.skipped)
+    problems = found.problems
+    if source.shuffle:
+        problems = sorted(problems, key=lambda problem: digest("order", problem.id))
+    return ReadResult(problems[source.offset :][: source.limit], found.skipped)

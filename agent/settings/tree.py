@@ -54,6 +54,8 @@ class SourceSettings(SourceOptions):
     """How the rows lie there; docs/data.md explains each."""
     offset: int = Field(default=0, ge=0)
     limit: int | None = Field(default=None, ge=1)
+    shuffle: bool = False
+    """Order the questions by a hash of their ids before offset and limit, so that parts of one file are alike."""
     images: Literal["required", "present", "any"] | None = None
     """Which questions are used by their pictures (tools/data/read.py); None is the format's own rule."""
     max_bad_share: float | None = Field(default=None, ge=0, le=1)
@@ -99,7 +101,7 @@ class StudentSettings(Branch):
     """The vision-language model that is measured and tuned."""
 
     base: str
-    """Folder of model and processor, relative to the folder of the settings file."""
+    """Folder of model and processor, relative to the settings file; `embedded` is that of the embedded world."""
     prompt: str = "student_cot"
     """Name of a file in prompts/, without .md."""
     image_first: bool = False

@@ -1,5 +1,4 @@
-"""The host's end: import everything once, then fork one process per job (`python -m
-tools.train.fork_server`).
+"""The host's end: import everything once, then fork one process per job (`python -m errata.tools.train.fork_server`).
 
 Reads one JSON object per line: {"job": 1, "kind": "train" | "evaluate" | "stop", "folder": "..."}; writes
 {"job": 1, "pid": ...}, what the job says, {"job": 1, "error": "one line"} and {"job": 1, "exit": code}. Lines
@@ -87,6 +86,8 @@ def serve() -> None:
     import errata.tools.evaluate.worker
     import errata.tools.train.worker  # noqa: F401
 
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # some batch systems send these to every process; the run's own decides
     running: dict[int, int] = {}
     waiting = b""
     selector = selectors.DefaultSelector()

@@ -49,7 +49,6 @@ class StudentHost:
 
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        root = str(Path(__file__).resolve().parents[2])
         environment = os.environ | {
             "OMP_NUM_THREADS": "1",
             "MKL_NUM_THREADS": "1",
@@ -57,10 +56,9 @@ class StudentHost:
             "TOKENIZERS_PARALLELISM": "false",
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
             "HF_HUB_OFFLINE": "1",
-            "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "errata.tools.train.fork_server"],
+            [sys.executable, "-P", "-m", "errata.tools.train.fork_server"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from errata.agent.cli.doctor.findings import Check, report_checks
-from errata.agent.settings.places import CONFIGS, RUNS
+from errata.agent.settings.places import CONFIGS, find_runs
 from errata.tools.errors import OperatorError
 
 NEEDED = (
@@ -112,7 +112,8 @@ def check_memory() -> Check:
 
 def check_disk() -> list[Check]:
     """Room for runs, and whether they can be written."""
-    folder = next(path for path in (RUNS, *RUNS.parents) if path.exists())
+    runs = find_runs().absolute()
+    folder = next(path for path in (runs, *runs.parents) if path.exists())
     free = shutil.disk_usage(folder).free
     return [
         Check(

@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 from typing import NoReturn
 
 from errata.agent.cli.options.data import add_data_commands
 from errata.agent.cli.options.evaluate import add_eval
 from errata.agent.cli.options.index import add_index
+from errata.agent.cli.options.init import add_init
 from errata.agent.cli.options.locate import add_locate
 from errata.agent.cli.options.run import add_start
 from errata.agent.cli.options.values import positive
-from errata.agent.settings.places import RUNS
+from errata.agent.settings.places import find_runs
 
 SHOW_WHAT = "summary, errors, skills, lessons, decisions, or the id of any record (a beginning is enough)"
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
+    """Reports a wrong command line in one line, or as JSON where --json is on it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"errata: {message}; see: {self.prog} --help\n")
+        remedy = f"see: {self.prog} --help"
+        line = f"{message}; {remedy}"
+        print_error(message, line=line, where="command line", remedy=remedy, as_json="--json" in sys.argv)
+        sys.exit(2)
+
+
+def print_error(
+    what: str,
+    *,
+    as_json: bool,
+    line: str = "",
+    where: str = "",
+    value: str | None = None,
+    remedy: str = "",
+    code: int = 2,
+) -> None:
+    """One line on stderr that begins with `errata: `, or one JSON object with the same parts."""
+    if as_json:
+        error = {"error": what, "where": where, "value": value, "remedy": remedy, "exit_code": code}
+        print(json.dumps(error), file=sys.stderr)
+    else:
+        print(f"errata: {line or what}", file=sys.stderr)
 
 
 def build_parser() -> Parser:
@@ -43,6 +67,7 @@ def build_parser() -> Parser:
 
     add_start(command("demo", "the whole loop in the embedded world, on this machine"), config=False)
     add_start(command("run", "a run from a settings file"), config=True)
+    add_init(command("init", "look at your model, data, pool and endpoint, and write errata.yaml"))
     run_of(command("resume", "go on where a run stopped; nothing is done or paid twice"), "run")
     command("runs", "list all runs")
     run_of(command("status", "where a run stands"), "run")
@@ -59,12 +84,12 @@ def build_parser() -> Parser:
     doctor = command("doctor", "what this machine has, and whether the settings files are sound")
     doctor.add_argument("--teacher", type=Path, metavar="CONFIG", help="instead, what its endpoint can do")
     for name, sub in commands.choices.items():
-        if name not in ("eval", "doctor", "data", "index", "locate"):
+        if name not in ("eval", "doctor", "data", "index", "init", "locate"):
             sub.add_argument(
                 "--runs-dir",
                 type=Path,
-                default=RUNS,
+                default=find_runs(),
                 metavar="FOLDER",
-                help="where runs lie (default: runs/ of the repository)",
+                help="where runs lie (default: ERRATA_RUNS, or runs/ of the clone or of the current folder)",
             )
     return parser

@@ -12,7 +12,7 @@ def add_start(sub: argparse.ArgumentParser, *, config: bool) -> None:
     """A settings file where `config`, changes to it, and what is done with them."""
     if config:
         sub.add_argument(
-            "config", type=Path, metavar="CONFIG", help="a YAML file, e.g. runs/configs/demo.yaml"
+            "config", type=Path, nargs="?", metavar="CONFIG", help="a YAML file (default: errata.yaml in this folder)"
         )
     sub.add_argument(
         "overrides", nargs="*", metavar="key=value", help="changes to the settings, e.g. budget.iterations=2"
