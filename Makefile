@@ -13,7 +13,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check teacher-test setup clean
+.PHONY: help demo test check teacher-test package-test lowest-test setup clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,11 +32,19 @@ check: $(STAMP) ## ruff, mypy --strict, tests
 teacher-test: $(STAMP) ## the chat teacher against a real vLLM on this CPU; skipped where it cannot be installed
 	@$(BIN)/python -m tests.teacher_server $(ARGS)
 
+package-test: $(STAMP) ## build the wheel, use it where one may not write, take it out again
+	@$(BIN)/python -m benchmarks.package --quick
+
+lowest-test: ## the tests with the lowest versions that pyproject.toml allows (docs/versions.md)
+	@test -x .lowest-test/bin/python || $(PYTHON) -m venv .lowest-test
+	@.lowest-test/bin/python -m pip install -q --disable-pip-version-check -c constraints-lowest.txt -e '.[dev]'
+	@.lowest-test/bin/python -m pytest -q $(ARGS)
+
 setup: $(STAMP) ## install into .venv and nothing else
 	@true
 
 clean: ## remove .venv and caches; runs stay
-	rm -rf $(VENV) .teacher-test build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .teacher-test .lowest-test build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(STAMP): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "errata: no Python 3.11 or later on PATH; install one, or: make PYTHON=/path/to/python" >&2; exit 2; }

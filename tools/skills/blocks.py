@@ -155,7 +155,7 @@ def _map_with_ray(items: Sequence[dict[str, int]], kwargs: dict[str, Any], *, wo
     try:
         import ray
     except ImportError as error:
-        remedy = "pip install 'errata[scale]', or tag here"
+        remedy = "pip install 'errata-vlm[scale]', or tag here"
         raise OperatorError("Ray is not installed", where="where", value="ray", remedy=remedy) from error
     blocks = ray.data.from_items(list(items), override_num_blocks=len(items))
     pool = ray.data.ActorPoolStrategy(size=workers)

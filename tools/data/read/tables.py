@@ -15,7 +15,7 @@ from errata.tools.errors import OperatorError
 from errata.tools.records import Split
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-INSTALL = "install the extra: pip install 'errata[scale]'"
+INSTALL = "install the extra: pip install 'errata-vlm[scale]'"
 
 
 def read_rows(file: Path, options: SourceOptions, split: Split | None) -> Iterator[RawRow]:
