@@ -7,7 +7,6 @@ are shorter than PIPE_BUF, so that those of several jobs never mix.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import selectors
@@ -20,17 +19,12 @@ from typing import Any
 
 from errata.tools.errors import OperatorError
 from errata.tools.train.host import LOG
+from errata.tools.train.parent_death import die_with_parent
 
 Emit = Callable[[dict[str, Any]], None]
 LINE_LIMIT = 4000
 POLL = 0.02
 """Seconds between two looks for jobs that ended."""
-
-
-def die_with_parent() -> None:
-    """Ask the kernel (Linux) to kill this process when its parent dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def _say(job: int, body: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from errata.tools.errors import OperatorError
-from errata.tools.train.fork_server import die_with_parent
+from errata.tools.train.parent_death import die_with_parent
 
 Flat = npt.NDArray[np.float32]
 
