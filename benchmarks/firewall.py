@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.firewall_plants import PICTURES, WORDS, picture_problem, plant_pictures, really_same
+from benchmarks.real_data import read_real
 from benchmarks.tables import parse_arguments, write_table
 from errata.tools.data.firewall import FirewallOptions, find_overlaps
 from errata.tools.data.read import read_problems
@@ -120,11 +121,8 @@ def alarms_of_the_world(folder: Path, *, count: int, rows: list[Row]) -> dict[st
 
 def recall_of_words(data: Path, *, rows: list[Row]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Recall of rewordings of ScienceQA's test questions without a picture; alarms in its training questions."""
-    sqa = {
-        s: read_problems(data / "scienceqa", split=s, format="scienceqa", images="any").problems
-        for s in ("test", "pool")
-    }  # type: ignore[arg-type]
-    test, pool = ([p for p in sqa[s] if not p.images] for s in ("test", "pool"))
+    sqa = {s: read_real(data, s, images="any") for s in ("test", "train")}
+    test, pool = ([p for p in sqa[s] if not p.images] for s in ("test", "train"))
     recall = {}
     for name, change in WORDS.items():
         planted = [change(p, random.Random(seed_of(name, i))) for i, p in enumerate(test)]
@@ -134,7 +132,7 @@ def recall_of_words(data: Path, *, rows: list[Row]) -> tuple[dict[str, Any], dic
     alarms = {
         "scienceqa_near": share("near questions, ScienceQA train in test", len(hits), len(pool), rows, "see note")
     }
-    vsr = read_problems(data / "support_corpus", split="pool", format="support_corpus", images="any").problems
+    vsr = read_real(data, "pool", images="any")
     vsr = [p for p in vsr if p.metadata.get("source") == "VSR" and not p.images]
     random.Random(1).shuffle(vsr)
     for name, options in (("as set", {}), ("words alone decide", {"question": "text"})):
@@ -158,8 +156,8 @@ def many_texts(base: Sequence[Problem], *, count: int) -> Iterator[Problem]:
 
 def time_texts(data: Path, *, count: int) -> dict[str, float]:
     """Seconds for a pool of texts against 2,000 questions; making the pool is timed alone and taken off."""
-    test = read_problems(data / "scienceqa", split="test", format="scienceqa", images="any").problems[:PROTECTED]
-    base = read_problems(data / "scienceqa", split="pool", format="scienceqa", images="any").problems
+    test = read_real(data, "test", images="any")[:PROTECTED]
+    base = read_real(data, "train", images="any")
     made, making, making_cpu = timed(lambda: sum(1 for _ in many_texts(base, count=count)))
     hits, seconds, cpu = timed(
         lambda: sum(1 for _ in find_overlaps(many_texts(base, count=made), against={"test": test}))

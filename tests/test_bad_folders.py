@@ -226,7 +226,7 @@ def eval_of_a_folder_without_the_split(house: House) -> Case:
 
 
 def eval_of_an_unknown_format(house: House) -> Case:
-    return Case(eval_of(house, more=["--format", "csv"]), ("'csv'", "scienceqa"))
+    return Case(eval_of(house, more=["--format", "csv"]), ("'csv'", "sharegpt"))
 
 
 def eval_with_an_unknown_prompt(house: House) -> Case:

@@ -25,7 +25,7 @@ EXAMPLES = {format: (name, text) for format, name, text in EXAMPLE.findall(PAGE)
 
 def test_every_format_has_a_section() -> None:
     headings = set(re.findall(r"^## (\w+)", PAGE, re.MULTILINE))
-    assert set(get_args(FormatName)) - headings == {"scienceqa", "support_corpus"}
+    assert set(get_args(FormatName)) <= headings
     assert len(EXAMPLES) == 7
 
 

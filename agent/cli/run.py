@@ -49,7 +49,7 @@ def start_run(arguments: argparse.Namespace) -> int:
 def resume_run(arguments: argparse.Namespace) -> int:
     """Go on with a run."""
     folder = find_run(arguments.runs_dir, arguments.run)
-    settings = load_settings(folder.path / "settings.yaml")
+    settings = load_settings(folder.path / "settings.yaml", saved=True)
     from errata.agent.loop.checks import check_parts, find_parts
 
     check_parts(settings)

@@ -56,7 +56,7 @@ def resume_loop(
     if not folder.has(SETTINGS):
         remedy = "start one with: errata run CONFIG"
         raise OperatorError("no run was started here", where=str(folder.path), remedy=remedy)
-    return run_loop(load_settings(folder.path / SETTINGS), folder=folder, reporter=reporter, parts=parts)
+    return run_loop(load_settings(folder.path / SETTINGS, saved=True), folder=folder, reporter=reporter, parts=parts)
 
 
 def _run(context: Context, stack: contextlib.ExitStack) -> StopReason:

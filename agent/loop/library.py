@@ -49,7 +49,7 @@ class Run:
 
     def resume(self, *, reporter: Reporter | None = None) -> Outcome:
         """Go on where the run stopped; nothing is done or paid twice. Raises OperatorError."""
-        settings = load_settings(self.path / "settings.yaml")
+        settings = load_settings(self.path / "settings.yaml", saved=True)
         check_parts(settings)
         parts = find_parts(settings)
         try:

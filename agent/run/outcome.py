@@ -13,6 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from errata.agent.run.folder import RunFolder, summarize_run
+from errata.agent.settings.older import upgrade_settings
 from errata.agent.settings.tree import Settings
 from errata.tools.data.firewall import Overlap
 from errata.tools.errors import OperatorError
@@ -101,7 +102,7 @@ def read_settings(folder: RunFolder) -> Settings:
     """The settings that the run was started with; the files that they name need not exist any more."""
     path = folder.path / "settings.yaml"
     try:
-        return Settings.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Settings.model_validate(upgrade_settings(yaml.safe_load(path.read_text(encoding="utf-8"))))
     except (yaml.YAMLError, UnicodeDecodeError, ValidationError):
         remedy = "the file was altered by something else; put the old file back or start a new run"
         raise OperatorError("not the settings of a run", where=str(path), remedy=remedy) from None

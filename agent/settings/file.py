@@ -15,6 +15,7 @@ from typing import Any, get_args
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from pydantic import BaseModel, ValidationError
 
+from errata.agent.settings.older import upgrade_settings
 from errata.agent.settings.places import CODE
 from errata.agent.settings.tree import Settings
 from errata.tools.errors import OperatorError
@@ -40,16 +41,19 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_settings(path: Path, overrides: Sequence[str] = (), *, data_root: str | None = None) -> Settings:
+def load_settings(
+    path: Path, overrides: Sequence[str] = (), *, data_root: str | None = None, saved: bool = False
+) -> Settings:
     """Read `path`, apply `key.path=value` overrides in order, check everything, and resolve relative paths.
 
     Paths in the file are relative to the file's folder (sources: to `data.root` where given); paths in
     overrides are relative to the current folder. `data_root` (what ERRATA_DATA says) stands in for `data.root`
-    where sources are given and neither file nor overrides give it. Raises OperatorError for the first thing
-    that has to be mended.
+    where sources are given and neither file nor overrides give it. `saved`: the file is a run's own, which an older
+    version may have written. Raises OperatorError for the first thing that has to be mended.
     """
     text = _read(path)
     tree, lines = _parse(text, path)
+    tree = upgrade_settings(tree) if saved else tree
     origin: dict[str, str] = {}
     for override in overrides:
         key = _apply(tree, override)

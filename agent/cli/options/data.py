@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 FORMATS = (
-    "errata, llava, sharegpt, messages, scienceqa, scienceqa_json, mmbench, table, huggingface, support_corpus, lessons"
+    "errata, llava, sharegpt, messages, scienceqa_json, mmbench, table, huggingface, lessons"
 )
 KNOWN = f"Formats: {FORMATS}. Without --format it is found out from the first row."
 
@@ -62,6 +62,13 @@ def add_reading_options(sub: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FIELD=COLUMN",
         help="which column is which; several columns with commas, e.g. choices=A,B,C,D",
+    )
+    sub.add_argument(
+        "--leave-out",
+        action="append",
+        default=[],
+        metavar="COLUMN[=VALUE]",
+        help="rows to leave out: where the column says something, or has this value",
     )
     sub.add_argument("--part", metavar="NAME", help="part of the dataset, e.g. validation")
     sub.add_argument("--subset", metavar="NAME", help="configuration of a dataset of the hub")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import yaml
+
 from errata.tools.data.read import FORMATS, SourceOptions
 from errata.tools.data.read.detect import SAVED, detect_format
 from errata.tools.errors import OperatorError
@@ -20,12 +22,17 @@ def read_options(arguments: argparse.Namespace) -> SourceOptions:
             raise OperatorError("no field and column", where="--field", value=pair, remedy=remedy)
         columns = tuple(part.strip() for part in column.split(","))
         fields[field] = columns if len(columns) > 1 else columns[0]
+    leave_out: dict[str, bool | int | float | str | tuple[int | float | str, ...]] = {}
+    for pair in arguments.leave_out:
+        column, equals, value = pair.partition("=")
+        leave_out[column] = yaml.safe_load(value) if equals else True
     if arguments.images is not None and not arguments.images.is_dir():
         remedy = "name the folder that the pictures lie in"
         raise OperatorError("no such folder", where="--images", value=str(arguments.images), remedy=remedy)
     return SourceOptions(
         image_root=str(arguments.images.resolve()) if arguments.images else None,
         fields=fields,
+        leave_out=leave_out,
         first_index=arguments.first_index,
         part=arguments.part,
         subset=arguments.subset,

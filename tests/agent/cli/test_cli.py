@@ -30,7 +30,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         ["fly"],
         [],
         ["demo", "--bogus"],
-        ["run"],
+        ["run", "a.yaml", "--bogus"],
         ["demo", "--control", "sideways"],
         ["demo", "--seed", "one"],
         ["show", "run-1", "errors", "extra"],

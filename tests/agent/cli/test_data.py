@@ -70,7 +70,8 @@ def test_convert_refuses_bad_rows_or_counts_them(file: Path, capsys: pytest.Capt
     assert found["dataset_info"].endswith("dataset_info.json")
     assert [p.id for p in read_problems(out, split="pool", format="sharegpt").problems] == ["q1"]
     assert main(arguments) == 2
-    assert "there is a file already; name another, or give --force" in capsys.readouterr().err
+    error = json.loads(capsys.readouterr().err)
+    assert (error["error"], error["remedy"]) == ("there is a file already", "name another, or give --force")
     assert main([*arguments, "--force"]) == 0
 
 

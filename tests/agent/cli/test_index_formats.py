@@ -142,7 +142,8 @@ def test_what_the_format_leaves_out_is_counted_and_is_not_bad(
     row = {"id": "a", "question": "Who?", "answer": "I", "answer_text": "I", "skills": ["name people"]}
     rows = [row, {**row, "id": "b", "benchmark_only": True}]
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told = call(capsys, "build", tmp_path / "i", tmp_path / "pool.jsonl", "--format", "support_corpus")
+    options = ("--format", "table", "--leave-out", "benchmark_only")
+    told = call(capsys, "build", tmp_path / "i", tmp_path / "pool.jsonl", *options)
     assert (told["samples"], told["skipped_rows"], told["left_out"]) == (1, 1, 1)
 
 

@@ -53,10 +53,6 @@ def _by_columns(row: dict[str, Any], *, name: str) -> str | None:
         return "sharegpt" if _is_sharegpt(row) else "messages"
     if {"index", "question", "A", "B"} <= columns and name.endswith(".tsv"):
         return "mmbench"
-    if "n_choice_images_upstream" in columns or "has_image_upstream" in columns:
-        return "scienceqa"
-    if {"benchmark_only", "answer_text"} & columns:
-        return "support_corpus"
     if {"question", "choices", "answer", "split", "image"} <= columns and name.endswith(".json"):
         return "scienceqa_json"
     if {"id", "question", "target"} <= columns:

@@ -13,9 +13,7 @@ from errata.tools.data.read.questions import (
     parse_errata,
     parse_lesson,
     parse_mmbench,
-    parse_scienceqa,
     parse_scienceqa_json,
-    parse_support,
 )
 from errata.tools.data.read.tables import read_rows
 from errata.tools.errors import OperatorError
@@ -23,9 +21,7 @@ from errata.tools.records import Split
 
 FormatName = Literal[
     "errata",
-    "scienceqa",
     "scienceqa_json",
-    "support_corpus",
     "llava",
     "sharegpt",
     "messages",
@@ -42,20 +38,12 @@ def _each_split(name: str) -> dict[Split, str]:
     return {split: name.format(split=split) for split in get_args(Split)}
 
 
-SCIENCEQA: dict[Split, str] = {
-    "pool": "train.jsonl",
-    "diagnosis": "val.jsonl",
-    "gate": "val.jsonl",
-    "test": "test.jsonl",
-}
-MAP, PART = ("fields", "first_index"), ("part",)
+MAP, PART = ("fields", "first_index", "leave_out"), ("part",)
 FORMATS: dict[str, Format] = {
     "errata": Format(parse_errata, _each_split("{split}.jsonl"), 0, "any", 0.0, read_rows),
-    "scienceqa": Format(parse_scienceqa, SCIENCEQA, 0, "required", SHARE, read_rows),
     "scienceqa_json": Format(
         parse_scienceqa_json, _each_split("problems.json"), 0, "any", SHARE, read_rows, options=PART
     ),
-    "support_corpus": Format(parse_support, _each_split("support_corpus.jsonl.gz"), 1, "any", SHARE, read_rows),
     "llava": Format(parse_llava, _each_split("{split}.json"), 0, "any", SHARE, read_rows),
     "sharegpt": Format(parse_sharegpt, _each_split("{split}.json"), 0, "any", SHARE, read_rows),
     "messages": Format(parse_messages, _each_split("{split}.jsonl"), 0, "any", SHARE, read_rows),
@@ -70,7 +58,7 @@ FORMATS: dict[str, Format] = {
 
 def check_options(options: SourceOptions, *, format: str) -> None:
     """Raise OperatorError for an option that the format does not read, and for a folder that is not there."""
-    given = [name for name in ("fields", "first_index", "part", "subset") if getattr(options, name)]
+    given = [name for name in ("fields", "first_index", "leave_out", "part", "subset") if getattr(options, name)]
     idle = next((name for name in given if name not in FORMATS[format].options), None)
     if idle is not None:
         fitting = ", ".join(name for name, form in FORMATS.items() if idle in form.options)

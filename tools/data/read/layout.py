@@ -27,9 +27,13 @@ class SourceOptions(Record):
     image_root: str | None = None
     """Folder that the paths of pictures start from; None is the folder of the file."""
     fields: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
-    """Columns of the formats `table` and `huggingface`: id, question, choices, target, rationale, images, skills,
-    context, metadata. A dot goes into a nested row; several columns are given as a list.
+    """Columns of the formats `table` and `huggingface` by the field that they are: id, question, choices, target,
+    rationale, images, skills, context, metadata, elsewhere. A dot goes into a nested row. `a|b` is the first of these
+    columns that says something, `a?` a column that a row may lack. A list names several columns: choices or pictures in
+    order, answers that must agree. `elsewhere` names columns which say that there is a picture that is not given here.
     """
+    leave_out: dict[str, bool | int | float | str | tuple[int | float | str, ...]] = Field(default_factory=dict)
+    """For the same formats: rows to leave out by the value of a column. `true` is any value but none, 0 and false."""
     first_index: Literal[0, 1] = 0
     """What a numeric answer counts from in `table` and `huggingface`."""
     part: str | None = None

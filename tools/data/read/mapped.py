@@ -12,7 +12,7 @@ from typing import Any
 from errata.tools.data.chat import name_marks
 from errata.tools.data.check import MARK, RowError, check_choices, resolve_target
 from errata.tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
-from errata.tools.data.read.layout import Fields, RowContext
+from errata.tools.data.read.layout import Fields, RowContext, SkipRow
 from errata.tools.data.read.questions import LETTERS, with_context
 
 USUAL: dict[str, tuple[str, ...]] = {
@@ -25,8 +25,13 @@ USUAL: dict[str, tuple[str, ...]] = {
     "skills": ("skills", "skill"),
     "context": ("context", "hint"),
     "metadata": (),
+    "elsewhere": (),
 }
 """Fields that a map may name, and the columns that stand for them without one."""
+TOLD = ("metadata", "elsewhere")
+"""Fields that are read column by column."""
+OR, OPTIONAL = "|", "?"
+"""In the name of a column: the first of several that says something; one that a row may lack."""
 MISSING = object()
 
 
@@ -42,15 +47,19 @@ def parse_dataset(row: dict[str, Any], context: RowContext) -> list[Fields]:
 
 def parse_mapped(row: dict[str, Any], context: RowContext) -> list[Fields]:
     """A row by the field map."""
-    found = {name: _look_up(row, name, context.options.fields) for name in USUAL if name != "metadata"}
+    _leave_out(row, context)
+    found = {name: _look_up(row, name, context.options.fields) for name in USUAL if name not in TOLD}
     choices = _read_choices(found["choices"])
-    target = _read_target(found["target"], choices, first=context.options.first_index)
+    target = _read_target(found["target"], choices, context)
     question = found["question"]
     if not isinstance(question, str) or not question.strip():
         columns = ", ".join(map(str, list(row)[:12]))
         remedy = f"set fields.question to one of: {columns}"
         raise RowError("question", "is missing or empty", value=question, remedy=remedy)
     images = _read_images(found["images"])
+    absent = not images and any(row.get(column) for column in _columns(context.options.fields, "elsewhere"))
+    if absent and context.images != "any":
+        raise SkipRow("picture is not in the data folder")
     marks = question.count(MARK)
     if marks and marks != len(images):
         what = f"{marks} {MARK} for {len(images)} pictures"
@@ -68,9 +77,24 @@ def parse_mapped(row: dict[str, Any], context: RowContext) -> list[Fields]:
             "scoring": "choice" if choices else "exact",
             "images": images,
             "skills": _read_skills(found["skills"]),
-            "metadata": _read_metadata(row, context),
+            "metadata": _read_metadata(row, context) | ({"picture_absent": True} if absent else {}),
         }
     ]
+
+
+def _leave_out(row: Mapping[str, Any], context: RowContext) -> None:
+    """Raise SkipRow for a row that the options leave out."""
+    for column, unwanted in context.options.leave_out.items():
+        value = read_column(row, column)
+        wanted = unwanted if isinstance(unwanted, tuple) else (unwanted,)
+        if value is not MISSING and (bool(value) if unwanted is True else value in wanted):
+            raise SkipRow(f"{column} is {str(value)[:40]}")
+
+
+def _columns(fields: Mapping[str, str | tuple[str, ...]], name: str) -> tuple[str, ...]:
+    """The columns of a field that is read column by column."""
+    given = fields.get(name, ())
+    return (given,) if isinstance(given, str) else given
 
 
 def _look_up(row: Mapping[str, Any], name: str, fields: Mapping[str, str | tuple[str, ...]]) -> Any:
@@ -82,7 +106,11 @@ def _look_up(row: Mapping[str, Any], name: str, fields: Mapping[str, str | tuple
             return _without_tail([row[letter] for letter in lettered])
         return row[present[0]] if present else None
     if isinstance(given, str):
-        value = read_column(row, given)
+        if OR in given:
+            return row.get(find_source(row, given))
+        value = read_column(row, given.removesuffix(OPTIONAL))
+        if value is MISSING and given.endswith(OPTIONAL):
+            return None
         if value is MISSING:
             columns = ", ".join(map(str, list(row)[:12]))
             raise RowError(name, f"no column {given}", value=columns, remedy=f"mend fields.{name}")
@@ -91,7 +119,12 @@ def _look_up(row: Mapping[str, Any], name: str, fields: Mapping[str, str | tuple
     for column, value in zip(given, values, strict=True):
         if value is MISSING:
             raise RowError(name, f"no column {column}", value=column, remedy=f"mend fields.{name}")
-    return _without_tail(values)
+    return values if name == "target" else _without_tail(values)
+
+
+def find_source(row: Mapping[str, Any], given: str) -> str:
+    """Of the columns `a|b|c` the first that says something; empty where none does."""
+    return next((column for column in given.split(OR) if row.get(column)), "")
 
 
 def _without_tail(values: Sequence[Any]) -> list[Any]:
@@ -135,7 +168,24 @@ def _read_choices(value: Any) -> tuple[str, ...]:
     return check_choices(value)
 
 
-def _read_target(value: Any, choices: Sequence[str], *, first: int) -> str:
+def _read_target(value: Any, choices: Sequence[str], context: RowContext) -> str:
+    """The letter of the answer, or its text without choices; several columns must say the same."""
+    columns = _columns(context.options.fields, "target")
+    if len(columns) < 2:
+        return _resolve_answer(value, choices, first=context.options.first_index)
+    known = [(name, one) for name, one in zip(columns, value, strict=True) if one is not None and one != ""]
+    if not known:
+        raise RowError("target", "is missing or empty", value=value, remedy=f"fill {' or '.join(columns)}")
+    answer = _resolve_answer(known[0][1], choices, first=context.options.first_index)
+    text = choices[LETTERS.index(answer)] if choices else answer
+    for name, one in known[1:]:
+        same_text = isinstance(one, str) and " ".join(one.split()) == text  # a choice may read "C" and not be the third
+        if not same_text and _resolve_answer(one, choices, first=context.options.first_index) != answer:
+            raise RowError(name, f"does not agree with {known[0][0]}", value=one, remedy="mend one of the two")
+    return answer
+
+
+def _resolve_answer(value: Any, choices: Sequence[str], *, first: int) -> str:
     text = value.strip() if isinstance(value, str) else value
     if choices and isinstance(text, str) and text not in choices and text.isdecimal() and len(text) < 4:
         text = int(text)
@@ -174,11 +224,17 @@ def _read_skills(value: Any) -> tuple[str, ...]:
 
 
 def _read_metadata(row: Mapping[str, Any], context: RowContext) -> dict[str, Any]:
-    given = context.options.fields.get("metadata", ())
+    """Columns that are kept beside the problem; `name?` may be missing, and is left out where it says nothing."""
     kept: dict[str, Any] = {}
-    for column in (given,) if isinstance(given, str) else given:
+    for given in _columns(context.options.fields, "metadata"):
+        column, optional = given.removesuffix(OPTIONAL), given.endswith(OPTIONAL)
         value = read_column(row, column)
+        if optional and (value is MISSING or value in (None, "", False, 0)):
+            continue
         if value is MISSING:
             raise RowError("metadata", f"no column {column}", value=column, remedy="mend fields.metadata")
         kept[column] = value if isinstance(value, (str, bool, int, float, type(None))) else str(value)
+    skills = context.options.fields.get("skills")
+    if isinstance(skills, str) and OR in skills:
+        kept["skill_source"] = find_source(row, skills) or "none"
     return kept

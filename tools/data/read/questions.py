@@ -1,4 +1,4 @@
-"""Rows that are questions with an answer: Errata's own, ScienceQA, the supporting dataset, MMBench, lessons."""
+"""Rows that are questions with an answer: Errata's own, ScienceQA as published, MMBench, lessons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from errata.tools.data.check import RowError, check_choices, require_text, resolve_target
-from errata.tools.data.read.layout import Fields, Images, RowContext, SkipRow
+from errata.tools.data.read.layout import Fields, RowContext, SkipRow
 from errata.tools.data.read.pictures import decode_base64
 
 RUN_MARK = "run:/"
@@ -51,26 +51,6 @@ def parse_lesson(row: dict[str, Any], context: RowContext) -> list[Fields]:
     return [fields | {"metadata": {**(kept or {}), **{k: v for k, v in told.items() if v is not None}}}]
 
 
-def parse_scienceqa(row: dict[str, Any], context: RowContext) -> list[Fields]:
-    """ScienceQA (Lu et al. 2022) as packed: context goes before the question, skill is upstream's or inferred."""
-    if row.get("n_choice_images_upstream"):
-        raise SkipRow("choices are pictures")
-    sources = ("skill", "skill_inferred", "topic", "topic_inferred")
-    source = next((k for k in sources if row.get(k)), "none")
-    skill = row.get(source)
-    question = with_context(row.get("context"), require_text(row, "question"))
-    fields = _with_answer(row, question=question, gold="answer_letter")
-    absent = not row.get("image") and bool(row.get("has_image_upstream"))
-    kept = {k: row[k] for k in ("pid", "subject", "category", "grade", "topic") if row.get(k)}
-    return [
-        _with_picture(fields, row, images=context.images, absent=absent)
-        | {
-            "skills": (skill,) if skill else (),
-            "metadata": {**kept, "skill_source": source, **({"picture_absent": True} if absent else {})},
-        }
-    ]
-
-
 SCIENCEQA_PARTS = {"pool": "train", "diagnosis": "val", "gate": "val", "test": "test"}
 
 
@@ -100,32 +80,6 @@ def parse_scienceqa_json(row: dict[str, Any], context: RowContext) -> list[Field
             "skills": (skills,) if skills else (),
             "images": [os.path.join("images", part, name, picture)] if picture else [],
             "metadata": {"pid": name, **kept, "skill_source": "skill" if row.get("skill") else "topic"},
-        }
-    ]
-
-
-def parse_support(row: dict[str, Any], context: RowContext) -> list[Fields]:
-    """The supporting dataset: several sources; benchmarks are never trained on; skills may be empty."""
-    if row.get("benchmark_only"):
-        raise SkipRow("benchmark only: not for training")
-    fields = _with_answer(row, question=require_text(row, "question"), gold="answer_text")
-    elsewhere = ("caption", "coco_image", "upstream_image", "upstream_images")
-    absent = not row.get("image") and any(row.get(k) for k in elsewhere)
-    kept = {k: row[k] for k in ("source", "topic", "license") if row.get(k)}
-    extra = {"upstream_split": row["split"]} if row.get("split") else {}
-    skills = row.get("skills") or ()
-    if not isinstance(skills, (list, tuple)):
-        raise RowError("skills", "not a list", value=skills, remedy='write ["count the dots"]')
-    return [
-        _with_picture(fields, row, images=context.images, absent=absent)
-        | {
-            "skills": tuple(s for s in skills if str(s).strip()),
-            "metadata": {
-                **kept,
-                **extra,
-                "skill_source": row.get("skill_source") or "none",
-                **({"picture_absent": True} if absent else {}),
-            },
         }
     ]
 
@@ -200,9 +154,3 @@ def _with_answer(row: dict[str, Any], *, question: str, gold: str) -> Fields:
         "rationale": (rationale or "").strip(),
         "scoring": "choice" if choices else "exact",
     }
-
-
-def _with_picture(fields: Fields, row: dict[str, Any], *, images: Images, absent: bool) -> Fields:
-    if absent and images != "any":
-        raise SkipRow("picture is not in the data folder")
-    return {**fields, "images": [{"path": row["image"]}] if row.get("image") else []}
