@@ -15,7 +15,7 @@ from errata.tools.evaluate.score import make_attempts
 from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
 from errata.tools.records import Attempt, ImageRef, Problem, to_jsonl
 from errata.tools.tag import tag_missing_skills
-from errata.tools.teacher.chat_options import ChatOptions, PaidCaps, PatienceOptions, Price
+from errata.tools.teacher.chat_options import ChatOptions, PaidCaps, Price, RetryOptions
 from errata.tools.teacher.chat_stack import ChatStack
 from errata.tools.world.generate import make_problem
 from errata.tools.world.programs import FAMILIES
@@ -60,9 +60,9 @@ def make_errors(count: int, *, seed: int) -> tuple[list[Attempt], dict[str, Prob
 
 def make_options(url: str, *, concurrency: int, caps: PaidCaps) -> ChatOptions:
     """An impatient client: short waits, so that the benchmark ends."""
-    patience = PatienceOptions(concurrency=concurrency, wait_scale=0.02, attempts=8, max_wait_seconds=30)
+    retries = RetryOptions(concurrency=concurrency, wait_scale=0.02, attempts=8, max_wait_seconds=30)
     return ChatOptions(
-        base_url=url, model="m", images=False, timeout_seconds=HANG, patience=patience, prices={"m": PRICE}, caps=caps
+        base_url=url, model="m", images=False, timeout_seconds=HANG, retries=retries, prices={"m": PRICE}, caps=caps
     )
 
 

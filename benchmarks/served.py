@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
 from errata.tools.records import Attempt, Mistake, Problem
-from errata.tools.teacher.chat_options import ChatOptions, PatienceOptions
+from errata.tools.teacher.chat_options import ChatOptions, RetryOptions
 from errata.tools.teacher.chat_stack import ChatStack
 from tests.teacher_server.__main__ import KEPT, find_model
 from tests.teacher_server.install import is_installed
@@ -43,7 +43,7 @@ def scan_served(
 ) -> tuple[list[Mistake], dict[str, float]]:
     """One error after the other, one request at a time, beginning with an empty cache; sums are per error."""
     forget_prefixes(url)
-    options = ChatOptions(base_url=url, model=NAME, patience=PatienceOptions(concurrency=1))
+    options = ChatOptions(base_url=url, model=NAME, retries=RetryOptions(concurrency=1))
     found: list[Mistake] = []
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "paid.sqlite"

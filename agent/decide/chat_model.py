@@ -1,4 +1,4 @@
-"""A deciding chat model whose replies are paid once: it speaks through the teacher's store, caps and patience."""
+"""A deciding chat model whose replies are paid once: it speaks through the teacher's store, caps and retries."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from errata.prompts import prompt_digest
 from errata.tools.teacher.chat_asking import stop_line
 from errata.tools.teacher.chat_options import EndpointOptions
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
-from errata.tools.teacher.patience import PatientEndpoint
+from errata.tools.teacher.retrying import RetryingEndpoint
 
 
 class PaidDecider(BaseChatModel):
     """Satisfies langchain's chat model with tools. A lasting fault of the endpoint is an OperatorError."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
-    endpoint: PatientEndpoint
+    endpoint: RetryingEndpoint
     options: EndpointOptions
 
     def scoped(self, iteration: int) -> PaidDecider:

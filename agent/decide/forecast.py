@@ -198,6 +198,6 @@ def _line(part: Part, size: float, *, chat: ChatOptions) -> dict[str, Any]:
         "calls": part.calls,
         "tokens": round(part.calls * (size + out)),
         "money": money,
-        "hours": round(part.calls * SECONDS / chat.patience.concurrency / 3600, 4),
-        "derived": f"{why}; {SECONDS:g} s a reply, {chat.patience.concurrency} at a time",
+        "hours": round(part.calls * SECONDS / chat.retries.concurrency / 3600, 4),
+        "derived": f"{why}; {SECONDS:g} s a reply, {chat.retries.concurrency} at a time",
     }

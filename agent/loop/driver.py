@@ -125,7 +125,7 @@ def _build_context(
         skill_names=indexed.skill_names,
         overlap_of=make_overlap_check(problems, options=settings.firewall),
         decider=decider,
-        spend_limits=paid.purse if paid else None,
+        spend_limits=paid.limits if paid else None,
         embedding=embedding.scoped("investigate") if embedding else None,
         reporter=reporter,
     )

@@ -56,7 +56,7 @@ def chat_stack(
 
 
 def identify_teacher(settings: TeacherSettings) -> object:
-    """What of the settings decides the teacher's replies: patience, caps and prices of an endpoint do not."""
+    """What of the settings decides the teacher's replies: retries, caps and prices of an endpoint do not."""
     if settings.kind != "chat" or settings.chat is None:
         return settings.model_dump(mode="json", exclude={"chat"})
     shared = settings.chat.model_dump(mode="json", include={"images", "top_logprobs", "unanswered"})

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from errata.agent.run.recorded_teacher import RecordingTeacher
     from errata.tools.retrieve.lexical import SearchIndex
     from errata.tools.teacher.embedding import EndpointEmbedding
-    from errata.tools.teacher.paid import Purse
+    from errata.tools.teacher.paid import SpendLimits
 
 
 class Student(Protocol):
@@ -97,7 +97,7 @@ class Context:
     """Why a made sample may not be trained on, None when it may."""
     decider: BaseChatModel
     """The chat model that chooses the tools."""
-    spend_limits: Purse | None = None
+    spend_limits: SpendLimits | None = None
     """What a teacher behind an endpoint may spend; None where nothing is paid."""
     embedding: EndpointEmbedding | None = None
     """What an endpoint embeds for a control; None where none does."""

@@ -49,6 +49,11 @@ def upgrade_settings(tree: Any) -> Any:
     if isinstance(data, dict):
         changed = {split: _upgrade_source(data[split], split) for split in SPLITS if isinstance(data.get(split), dict)}
         tree = {**tree, "data": {**data, **changed}}
+    teacher = tree.get("teacher")
+    chat = teacher.get("chat") if isinstance(teacher, dict) else None
+    if isinstance(chat, dict) and "patience" in chat:
+        renamed = {"retries" if key == "patience" else key: value for key, value in chat.items()}
+        tree = {**tree, "teacher": {**teacher, "chat": renamed}}
     return tree
 
 

@@ -44,7 +44,7 @@ WORDINGS = {say_skill(name) for name in SKILLS}
 
 def options(**fields: Any) -> ChatOptions:
     return ChatOptions.model_validate(
-        {"base_url": URL, "model": NAME, "patience": {"attempts": 2, "wait_scale": 0.01}, **fields}
+        {"base_url": URL, "model": NAME, "retries": {"attempts": 2, "wait_scale": 0.01}, **fields}
     )
 
 
@@ -179,7 +179,7 @@ def test_a_schema_binds_the_model_against_its_habit(stack: ChatStack) -> None:
 
 
 def test_a_forced_tool_call_carries_a_structured_reply(tmp_path: Path) -> None:
-    asked = options(patience={"attempts": 2, "wait_scale": 0.01, "structured": "tool"})
+    asked = options(retries={"attempts": 2, "wait_scale": 0.01, "structured": "tool"})
     schema = closed(score={"type": "integer", "enum": [1, 2, 3]})
     with ChatStack(asked, keys={}, path=tmp_path / "paid.sqlite", run="r") as stack:
         reply = stack.endpoint(asked).complete(ask_number(reply_schema=schema))

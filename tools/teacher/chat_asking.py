@@ -20,7 +20,7 @@ from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, Endp
 T = TypeVar("T")
 MIME = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif", b"RIFF": "webp"}
 REMEDIES: dict[FaultKind, str] = {
-    "rate_limited": "wait, or lower teacher.chat.patience.concurrency or set requests_per_minute",
+    "rate_limited": "wait, or lower teacher.chat.retries.concurrency or set requests_per_minute",
     "server": "see whether the endpoint is well",
     "timeout": "see whether the endpoint is well, or raise teacher.chat.timeout_seconds",
     "connection": "see that base_url is right and the endpoint runs",

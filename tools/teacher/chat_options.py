@@ -1,4 +1,4 @@
-"""Settings of the chat teacher: which endpoint, how patient, how dear, and where it stops."""
+"""Settings of the chat teacher: which endpoint, how often it is asked again, what it costs, and where it stops."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RoleOptions(Record):
     temperature: float | None = Field(default=None, ge=0, le=2)
 
 
-class PatienceOptions(Record):
+class RetryOptions(Record):
     """How often and how long a failed request is tried again."""
 
     attempts: int = Field(default=6, ge=1, le=20)
@@ -80,7 +80,7 @@ class ChatOptions(EndpointOptions):
     """Of diagnose, tag, judge and propose what differs from the rest; `embed` is the endpoint of
     `retrieve.embedding=endpoint`.
     """
-    patience: PatienceOptions = PatienceOptions()
+    retries: RetryOptions = RetryOptions()
     prices: dict[str, Price] = Field(default_factory=dict)
     """By model; money is unknown for a model without one."""
     caps: PaidCaps = PaidCaps()
@@ -128,7 +128,7 @@ class ChatOptions(EndpointOptions):
     @property
     def first_mode(self) -> ReplyMode:
         """How a structured reply is asked for at first."""
-        return "schema" if self.patience.structured == "auto" else self.patience.structured
+        return "schema" if self.retries.structured == "auto" else self.retries.structured
 
 
 ROLES: tuple[Role, ...] = ("diagnose", "tag", "judge", "propose")

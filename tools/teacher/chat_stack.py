@@ -1,4 +1,4 @@
-"""Putting a chat teacher together: sending, cache and caps, patience, one stack for each endpoint that roles use."""
+"""Putting a chat teacher together: sending, cache and caps, retries, one stack for each endpoint that roles use."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from errata.tools.teacher.chat_options import ROLES, ChatOptions, EndpointOption
 from errata.tools.teacher.embedding import EmbeddingSender, EndpointEmbedding
 from errata.tools.teacher.endpoint import Endpoint, Role
 from errata.tools.teacher.openai_endpoint import OpenAIEndpoint
-from errata.tools.teacher.paid import PaidEndpoint, Purse
+from errata.tools.teacher.paid import PaidEndpoint, SpendLimits
 from errata.tools.teacher.paid_store import PaidStore
-from errata.tools.teacher.patience import PatientEndpoint
+from errata.tools.teacher.retrying import RetryingEndpoint
 
 
 class ChatStack(contextlib.ExitStack):
@@ -26,29 +26,29 @@ class ChatStack(contextlib.ExitStack):
         self.options, self._keys = options, keys
         store = PaidStore(Path(options.store) if options.store else path)
         self.callback(store.close)
-        self.purse = Purse(
+        self.limits = SpendLimits(
             store, run=run, caps=options.caps, prices=options.prices, image_tokens=options.image_tokens
         )
-        self._stacks: dict[tuple[str, str | None], PatientEndpoint] = {}
+        self._stacks: dict[tuple[str, str | None], RetryingEndpoint] = {}
 
-    def endpoint(self, options: EndpointOptions) -> PatientEndpoint:
+    def endpoint(self, options: EndpointOptions) -> RetryingEndpoint:
         """The stack in front of one address; roles that share address and key share it."""
         name = (options.base_url, options.key_env)
         if name not in self._stacks:
-            patience = self.options.patience
-            sender = OpenAIEndpoint(options, key=find_key(options, self._keys), concurrency=patience.concurrency)
+            retries = self.options.retries
+            sender = OpenAIEndpoint(options, key=find_key(options, self._keys), concurrency=retries.concurrency)
             self.callback(sender.close)
-            paid = PaidEndpoint(sender, purse=self.purse, concurrency=patience.concurrency)
-            self._stacks[name] = PatientEndpoint(paid, options=patience, skipped=self.options.skipped)
+            paid = PaidEndpoint(sender, limits=self.limits, concurrency=retries.concurrency)
+            self._stacks[name] = RetryingEndpoint(paid, options=retries, skipped=self.options.skipped)
         return self._stacks[name]
 
     def embedding(self, options: EndpointOptions) -> EndpointEmbedding:
-        """The embeddings of one address, paid from the same purse."""
-        patience = self.options.patience
-        sender = EmbeddingSender(options, key=find_key(options, self._keys), concurrency=patience.concurrency)
+        """The embeddings of one address, paid from the same limits."""
+        retries = self.options.retries
+        sender = EmbeddingSender(options, key=find_key(options, self._keys), concurrency=retries.concurrency)
         self.callback(sender.close)
-        paid = PaidEndpoint(sender, purse=self.purse, concurrency=patience.concurrency)
-        return EndpointEmbedding(PatientEndpoint(paid, options=patience), options=options)
+        paid = PaidEndpoint(sender, limits=self.limits, concurrency=retries.concurrency)
+        return EndpointEmbedding(RetryingEndpoint(paid, options=retries), options=options)
 
     def teacher(self, *, families: Sequence[str] = ()) -> ChatTeacher:
         """The teacher; `families` as `ChatTeacher` has them."""

@@ -1,4 +1,4 @@
-"""Embeddings from an OpenAI-compatible endpoint, behind the same store, ledger, caps and patience as a chat model.
+"""Embeddings from an OpenAI-compatible endpoint, behind the same store, ledger, caps and retries as a chat model.
 
 A request of the role `embed` carries one text per message; its reply's text is the vectors, float32 in base64. So a
 batch of texts that was paid for is never sent again, and one that might pass a cap is not sent at all.
@@ -14,7 +14,7 @@ from errata.tools.teacher.chat_asking import stop_line
 from errata.tools.teacher.chat_options import EndpointOptions
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, Scoped, Usage
 from errata.tools.teacher.faults import classify_fault
-from errata.tools.teacher.patience import complete_each
+from errata.tools.teacher.retrying import complete_each
 
 if TYPE_CHECKING:
     from errata.tools.retrieve.vectors import Vectors
@@ -115,9 +115,9 @@ def read_vectors(text: str, *, rows: int) -> Vectors:
 
 def open_embedding(options: EndpointOptions, *, key: str | None = None) -> EndpointEmbedding:
     """Patient, and neither kept nor counted: for commands outside of a run."""
-    from errata.tools.teacher.chat_options import PatienceOptions
-    from errata.tools.teacher.patience import PatientEndpoint
+    from errata.tools.teacher.chat_options import RetryOptions
+    from errata.tools.teacher.retrying import RetryingEndpoint
 
-    patience = PatienceOptions()
-    sender = EmbeddingSender(options, key=key, concurrency=patience.concurrency)
-    return EndpointEmbedding(PatientEndpoint(sender, options=patience), options=options, where="embedding")
+    retries = RetryOptions()
+    sender = EmbeddingSender(options, key=key, concurrency=retries.concurrency)
+    return EndpointEmbedding(RetryingEndpoint(sender, options=retries), options=options, where="embedding")

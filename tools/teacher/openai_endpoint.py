@@ -1,7 +1,7 @@
 """One sending to an OpenAI-compatible endpoint, through langchain-openai's ChatOpenAI.
 
 Nothing is tried again here and nothing is remembered: a request becomes a reply that has been checked against what was
-asked for (schema, logprobs, length), or an `EndpointFault` of a known kind. Patience, cache and caps stand before it.
+asked for (schema, logprobs, length), or an `EndpointFault` of a known kind. Retries, cache and caps stand before it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from errata.tools.teacher.chat_options import EndpointOptions
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault
 from errata.tools.teacher.faults import classify_fault
 from errata.tools.teacher.parse_reply import read_forced, read_reply, wire_arguments
-from errata.tools.teacher.patience import complete_each
+from errata.tools.teacher.retrying import complete_each
 
 T = TypeVar("T")
 

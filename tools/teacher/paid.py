@@ -11,14 +11,14 @@ from typing import Any
 from errata.tools.teacher.chat_options import PaidCaps, Price
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, Usage
 from errata.tools.teacher.paid_store import Bound, CapSpent, Line, PaidStore, Purpose
-from errata.tools.teacher.patience import complete_each
+from errata.tools.teacher.retrying import complete_each
 
 PER_MESSAGE = 32
 """Tokens that a chat template may put around one message, at most."""
 POLL_SECONDS = 0.05
 
 
-class Purse:
+class SpendLimits:
     """What one run may spend and what models cost; shared by all endpoints of the run."""
 
     def __init__(
@@ -68,22 +68,22 @@ class PaidEndpoint:
     """Satisfies `Endpoint` around another one, for one stage of a run."""
 
     def __init__(
-        self, inner: Endpoint, *, purse: Purse, stage: str = "", iteration: int = 0, concurrency: int = 8
+        self, inner: Endpoint, *, limits: SpendLimits, stage: str = "", iteration: int = 0, concurrency: int = 8
     ) -> None:
-        self._inner, self._purse, self._concurrency = inner, purse, concurrency
-        self._purpose = Purpose(purse.run, stage, iteration)
+        self._inner, self._limits, self._concurrency = inner, limits, concurrency
+        self._purpose = Purpose(limits.run, stage, iteration)
 
     def scoped(self, stage: str, *, iteration: int) -> PaidEndpoint:
         """The same, with another place in the ledger."""
         return PaidEndpoint(
-            self._inner, purse=self._purse, stage=stage, iteration=iteration, concurrency=self._concurrency
+            self._inner, limits=self._limits, stage=stage, iteration=iteration, concurrency=self._concurrency
         )
 
     def complete(self, request: ChatRequest) -> ChatReply:
         """The kept reply, or one sending; raises EndpointFault, and CapSpent before a cap could be passed."""
         key = request.key
-        with self._purse.alone(key):
-            kept = self._purse.store.find(key)
+        with self._limits.alone(key):
+            kept = self._limits.store.find(key)
             return self._pay(request, key) if kept is None else self._hit(kept, request, key)
 
     def complete_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | EndpointFault]:
@@ -92,12 +92,12 @@ class PaidEndpoint:
 
     def _hit(self, reply: ChatReply, request: ChatRequest, key: str) -> ChatReply:
         line = self._line(request, key, outcome="hit", money=0.0)
-        self._purse.store.add_hit(line, run=self._purse.run)
+        self._limits.store.add_hit(line, run=self._limits.run)
         return reply
 
     def _pay(self, request: ChatRequest, key: str) -> ChatReply:
-        purse, store = self._purse, self._purse.store
-        bound = purse.bound(request)
+        limits, store = self._limits, self._limits.store
+        bound = limits.bound(request)
         while (number := self._reserve(request, bound)) is None:
             time.sleep(POLL_SECONDS)  # another process asks for it at this moment
         if isinstance(number, ChatReply):
@@ -116,9 +116,9 @@ class PaidEndpoint:
 
     def _reserve(self, request: ChatRequest, bound: Bound) -> int | ChatReply | None:
         try:
-            return self._purse.store.reserve(request, purpose=self._purpose, bound=bound, caps=self._purse.caps)
+            return self._limits.store.reserve(request, purpose=self._purpose, bound=bound, caps=self._limits.caps)
         except CapSpent as error:
-            self._purse.refused = str(error)
+            self._limits.refused = str(error)
             raise
 
     def _fault_line(
@@ -129,7 +129,7 @@ class PaidEndpoint:
 
     def _amounts(self, usage: Usage | None, request: ChatRequest, bound: Bound, *, billed: bool) -> dict[str, Any]:
         """Tokens and money as far as they are known, and what of the reservation stays held."""
-        money = self._purse.charge(usage, model=request.model) if billed else 0.0
+        money = self._limits.charge(usage, model=request.model) if billed else 0.0
         if not billed:
             return {"money": money}
         tokens = None

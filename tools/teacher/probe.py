@@ -12,7 +12,7 @@ from errata.tools.teacher.chat_options import EndpointOptions
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, ReplyMode
 from errata.tools.teacher.letters import find_answer_position
 from errata.tools.teacher.openai_endpoint import OpenAIEndpoint
-from errata.tools.teacher.patience import shape_request
+from errata.tools.teacher.retrying import shape_request
 
 ASK_LETTER = 'Which is the first letter of the alphabet?\nA | a\nB | b\nAnswer in the format "The answer is A/B".'
 COLOUR = closed(colour={"type": "string", "enum": ["red", "green", "blue"]})

@@ -37,7 +37,7 @@ from errata.tools.teacher.protocol import (
     StepIndexReply,
     StepIndexRequest,
 )
-from errata.tools.teacher.world_posterior import EMPTY, Sight, find_broken_rules, spread_answers
+from errata.tools.teacher.world_posterior import EMPTY, SceneReader, find_broken_rules, spread_answers
 from errata.tools.teacher.world_steps import SURE, choose_first_wrong, claim_odds, first_difference, imagine_steps
 from errata.tools.world.check import align_claims, read_problem
 from errata.tools.world.programs import Program, read_question
@@ -193,12 +193,12 @@ class WorldTeacher:
         known = self._known.get(problem)
         return [x + self.options.knowledge * (o == known) for x, o in zip(lean, options, strict=True)], odds
 
-    def _look(self, problem: str) -> Sight | None:
+    def _look(self, problem: str) -> SceneReader | None:
         """Its eyes on the picture of a problem that is shown to it."""
         if problem not in self._shown:
             return None
         scene = read_problem(self._shown[problem]).scene
-        return Sight(scene, self.options.reliability, seed_of("sight", self.options.seed, problem))
+        return SceneReader(scene, self.options.reliability, seed_of("sight", self.options.seed, problem))
 
     def _judge_claims(
         self, request: StepCheckRequest | StepIndexRequest
@@ -235,7 +235,7 @@ class WorldTeacher:
             shake = random.Random(seed_of("prefix", self.options.seed, request.problem, len(request.steps)))
             lean = [x + shake.gauss(0, self.options.step_noise) for x in lean]
         stated = {i: claim for i, (_, claim) in align_claims(request.steps, program).items()}
-        answers = spread_answers(program, stated, trust=_share(odds), sight=self._look(request.problem))
+        answers = spread_answers(program, stated, trust=_share(odds), reader=self._look(request.problem))
         floor = 1e-3
         rest = 1 - sum(request.prior)
         silent = sum(p == 0 for p in request.prior) or 1

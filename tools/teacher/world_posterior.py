@@ -19,7 +19,7 @@ EMPTY = random_scene(random.Random(0))
 """Rules ignore the scene; perception is never evaluated on this one."""
 
 
-class Sight(NamedTuple):
+class SceneReader(NamedTuple):
     """Eyes on one scene."""
 
     scene: Scene
@@ -50,7 +50,7 @@ def find_broken_rules(program: Program, stated: dict[int, tuple[int, Claim]]) ->
 
 
 def spread_answers(
-    program: Program, stated: dict[int, Claim], *, trust: float, sight: Sight | None = None
+    program: Program, stated: dict[int, Claim], *, trust: float, reader: SceneReader | None = None
 ) -> dict[str, float]:
     """Distribution over answers given the claims read so far, and what was seen.
 
@@ -62,7 +62,7 @@ def spread_answers(
         following: dict[tuple[str, ...], float] = defaultdict(float)
         for results, weight in states.items():
             claim = stated.get(index)
-            for value, share in _spread_call(program, index, list(results), claim, trust, sight).items():
+            for value, share in _spread_call(program, index, list(results), claim, trust, reader).items():
                 following[(*results, value)] += weight * share
         states = following
     answers: dict[str, float] = defaultdict(float)
@@ -88,16 +88,16 @@ def _resolve_unknown(program: Program, answers: dict[str, float], unknown: dict[
 
 
 def _spread_call(
-    program: Program, index: int, results: list[str], claim: Claim | None, trust: float, sight: Sight | None
+    program: Program, index: int, results: list[str], claim: Claim | None, trust: float, reader: SceneReader | None
 ) -> dict[str, float]:
     """Distribution of one call's result given the results before it, and what was seen of it."""
     skill = SKILLS[program.calls[index].skill]
     inputs = program.inputs(index, results)
     known = not skill.perception and not any("?" in i for i in inputs)
     computed = skill.evaluate(EMPTY, inputs) if known else None
-    seen = sight.read(index, skill=skill, inputs=inputs) if sight is not None and skill.perception else None
-    if sight is not None and seen is not None:
-        return weigh_sight(sight, seen, None if claim is None else claim.result, trust=trust)
+    seen = reader.read(index, skill=skill, inputs=inputs) if reader is not None and skill.perception else None
+    if reader is not None and seen is not None:
+        return weigh_reading(reader, seen, None if claim is None else claim.result, trust=trust)
     own = computed if computed is not None else "?"
     if claim is None:
         return {own: 1.0}
@@ -106,11 +106,11 @@ def _spread_call(
     return spread
 
 
-def weigh_sight(sight: Sight, seen: str, claimed: str | None, *, trust: float) -> dict[str, float]:
+def weigh_reading(reader: SceneReader, seen: str, claimed: str | None, *, trust: float) -> dict[str, float]:
     """The result of a perception that was seen, and claimed or not: two witnesses, each right as often as trusted."""
     if claimed is None:
-        return {seen: sight.trust, "?": 1 - sight.trust}
+        return {seen: reader.trust, "?": 1 - reader.trust}
     if claimed == seen:
         return {seen: 1.0}
-    word, eyes = trust * (1 - sight.trust), sight.trust * (1 - trust)
+    word, eyes = trust * (1 - reader.trust), reader.trust * (1 - trust)
     return {claimed: word / (word + eyes), seen: eyes / (word + eyes)}

@@ -110,7 +110,7 @@ def obeyed(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[di
     path = tmp_path_factory.mktemp("orders")
     write_orders(path / "data")
     with ChatServer(answer) as server:
-        chat = {"base_url": server.url, "model": "m", "patience": {"wait_scale": 0.001, "attempts": 3}}
+        chat = {"base_url": server.url, "model": "m", "retries": {"wait_scale": 0.001, "attempts": 3}}
         decide_by = {"model": "d", "base_url": server.url, "batch_errors": 100, "max_steps": 120}
         settings = make_settings(
             path / "data",

@@ -40,8 +40,8 @@ def answer(body: dict[str, Any]) -> Answer:
 
 def settings_for(tmp_path: Path, server: ChatServer, **chat: object) -> Settings:
     write_data(tmp_path / "data", pool=60, rest=20)
-    patience = {"wait_scale": 0.001, "attempts": 3}
-    branch = {"base_url": server.url, "model": "m", "patience": patience, "prices": PRICES, **chat}
+    retries = {"wait_scale": 0.001, "attempts": 3}
+    branch = {"base_url": server.url, "model": "m", "retries": retries, "prices": PRICES, **chat}
     budget = {"total": {"samples": 20}, "iteration": {"samples": 10}, "iterations": 2}
     teacher = {"kind": "chat", "chat": branch}
     return make_settings(tmp_path / "data", base=tmp_path / "base", teacher=teacher, budget=budget)

@@ -63,6 +63,15 @@ def test_new_settings_are_refused_under_old_names(saved: Path) -> None:
         load_settings(saved, ["data.diagnosis.format=table", "data.gate.format=table", "data.test.format=table"])
 
 
+def test_a_key_that_was_renamed_is_read(saved: Path) -> None:
+    tree = yaml.safe_load(saved.read_text())
+    chat = {"base_url": "http://127.0.0.1:9/v1", "model": "m", "patience": {"attempts": 3}}
+    saved.write_text(yaml.safe_dump({**tree, "teacher": {"kind": "chat", "chat": chat}}))
+    found = load_settings(saved, saved=True).teacher.chat
+    assert found is not None
+    assert found.retries.attempts == 3
+
+
 @pytest.mark.parametrize("tree", [None, [], {"data": None}, {"data": {"gate": "x"}}, {"run": {"name": "a"}}], ids=str)
 def test_anything_else_is_left_as_it_is(tree: object) -> None:
     assert upgrade_settings(tree) == tree

@@ -8,7 +8,7 @@ import pytest
 
 from errata.tools.errors import OperatorError
 from errata.tools.records import ImageRef, Problem, digest
-from errata.tools.teacher.chat_options import ChatOptions, PatienceOptions, RoleOptions
+from errata.tools.teacher.chat_options import ChatOptions, RetryOptions, RoleOptions
 from errata.tools.teacher.chat_stack import ChatStack
 from errata.tools.teacher.probe import draw_red_square, probe_endpoint
 from errata.tools.teacher.protocol import (
@@ -31,12 +31,12 @@ from tests.chat_server import Answer, ChatServer, say_letter
 from tests.world_answers import WorldAnswers
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
-QUICK = PatienceOptions(wait_scale=0.001, attempts=4)
+QUICK = RetryOptions(wait_scale=0.001, attempts=4)
 PROBLEM = Problem(id="p", question="Which one?", choices=("the left", "the right"), target="B")
 
 
 def open_stack(server, tmp_path, **options):
-    given = {"base_url": server.url, "model": "m", "patience": QUICK, "timeout_seconds": 5}
+    given = {"base_url": server.url, "model": "m", "retries": QUICK, "timeout_seconds": 5}
     return ChatStack(ChatOptions(**{**given, **options}), keys={}, path=tmp_path / "paid.sqlite", run="r")
 
 
@@ -205,7 +205,7 @@ def test_where_the_settings_say_skip_one_question_is_left_out_and_seen_to_be(tmp
         fine, left_out = stack.teacher().option_probabilities(
             [option_request(options=("a", "b")), option_request(options=("a", "b"), question="LONG")]
         )
-        outcomes = sorted(line.outcome for line in stack.purse.store.lines("r"))
+        outcomes = sorted(line.outcome for line in stack.limits.store.lines("r"))
     assert fine.mass > 0.9
     assert left_out.mass == 0, "an unscored prefix, no answer"
     assert outcomes == ["paid", "too_long"]
@@ -214,7 +214,7 @@ def test_where_the_settings_say_skip_one_question_is_left_out_and_seen_to_be(tmp
 def test_roles_may_have_models_and_keys_of_their_own(tmp_path):
     with ChatServer(lambda _: Answer('{"score": 3, "reason": "x"}', top=say_letter([1, 0]).top)) as server:
         roles = {"judge": RoleOptions(model="large", key_env="K")}
-        options = ChatOptions(base_url=server.url, model="small", patience=QUICK, roles=roles)
+        options = ChatOptions(base_url=server.url, model="small", retries=QUICK, roles=roles)
         unset = ChatStack(options, keys={}, path=tmp_path / "a", run="r")
         with unset as stack, pytest.raises(OperatorError, match="K"):
             stack.teacher()

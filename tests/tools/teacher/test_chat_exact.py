@@ -37,7 +37,7 @@ def test_missing_letters_are_read_exactly_when_asked_for_again(tmp_path):
         (open_,) = teacher.option_probabilities([option_request(**ASKED)])
         (exact,) = teacher.option_probabilities([option_request(**ASKED, exact=True)])
         again = teacher.scoped("investigate", iteration=1).option_probabilities([option_request(**ASKED, exact=True)])
-        outcomes = [line.outcome for line in stack.purse.store.lines("r")]
+        outcomes = [line.outcome for line in stack.limits.store.lines("r")]
     assert open_.high[2] > 0
     assert exact.probabilities == pytest.approx(SHARES)
     assert exact.high == exact.low == ()

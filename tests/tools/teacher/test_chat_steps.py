@@ -78,7 +78,7 @@ def test_the_gold_answer_is_told_where_the_method_says_so_and_pictures_are_withh
         assert teacher.name_step([index])[0].step == 1
         assert teacher.write_rationale([RationaleRequest(problem=seen)])[0].steps == ("Look.",)
         assert teacher.write_rationale([RationaleRequest(problem=seen, picture=True)])[0].steps == ("Look there.",)
-        roles = {line.role for line in stack.purse.store.lines("r")}
+        roles = {line.role for line in stack.limits.store.lines("r")}
     shown = [seen.body["messages"][-1]["content"] for seen in server.seen]
     assert ["Right answer" in json.dumps(text) for text in shown] == [False, True, True, True]
     assert ["image_url" in json.dumps(text) for text in shown] == [False, False, False, True]
@@ -101,7 +101,7 @@ def test_a_reply_that_cannot_be_read_is_none_and_counted_never_a_default(tmp_pat
         assert teacher.check_step([check])[0].correct is None
         assert teacher.name_step([index])[0].step is None
         assert teacher.write_rationale([RationaleRequest(problem=PROBLEM)])[0].steps == ()
-        outcomes = {line.outcome for line in stack.purse.store.lines("r")}
+        outcomes = {line.outcome for line in stack.limits.store.lines("r")}
         attempt = make_attempt(PROBLEM, ("one", "two"), "A")
         for method in ("per_step", "pseudo_rationale", "teacher_says"):
             (mistake,) = location_method(method)(

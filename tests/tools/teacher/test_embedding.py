@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from errata.tools.errors import BudgetSpent, OperatorError
-from errata.tools.teacher.chat_options import ChatOptions, EndpointOptions, PaidCaps, PatienceOptions, Price
+from errata.tools.teacher.chat_options import ChatOptions, EndpointOptions, PaidCaps, Price, RetryOptions
 from errata.tools.teacher.chat_stack import ChatStack
 from errata.tools.teacher.embedding import BATCH, pack_vectors, read_vectors
 from tests.chat_server import ChatServer
@@ -14,8 +14,8 @@ TEXTS = [f"name {number} of {number % 7} suns" for number in range(2 * BATCH + 5
 
 
 def open_stack(server, path, **fields):
-    patience, prices = PatienceOptions(wait_scale=0.001, attempts=4), {"e": Price(tokens_in=1, tokens_out=9)}
-    options = ChatOptions(base_url=server.url, model="m", patience=patience, prices=prices, **fields)
+    retries, prices = RetryOptions(wait_scale=0.001, attempts=4), {"e": Price(tokens_in=1, tokens_out=9)}
+    options = ChatOptions(base_url=server.url, model="m", retries=retries, prices=prices, **fields)
     return ChatStack(options, keys={"K": "k"}, path=path, run="r")
 
 
@@ -32,7 +32,7 @@ def test_texts_are_asked_in_batches_paid_once_and_entered_in_the_ledger(tmp_path
         for _ in range(2):
             with open_stack(server, tmp_path / "paid") as stack:
                 vectors = stack.embedding(embed_options(server, key_env="K")).scoped("index")(TEXTS)
-                lines = stack.purse.store.lines("r")
+                lines = stack.limits.store.lines("r")
         assert len(server.seen) == 3
         assert {seen.key for seen in server.seen} == {"k"}
         billed = server.billed_tokens

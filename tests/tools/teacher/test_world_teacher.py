@@ -15,7 +15,7 @@ from errata.tools.teacher.protocol import (
     Teacher,
 )
 from errata.tools.teacher.world import WorldTeacher, WorldTeacherOptions
-from errata.tools.teacher.world_posterior import EMPTY, Sight, find_broken_rules, weigh_sight
+from errata.tools.teacher.world_posterior import EMPTY, SceneReader, find_broken_rules, weigh_reading
 from errata.tools.world.check import align_claims
 from errata.tools.world.generate import make_problem
 from errata.tools.world.programs import FAMILIES, read_question
@@ -153,8 +153,8 @@ def test_a_picture_that_is_shown_is_read_and_weighed_against_the_steps(family):
 
 
 def test_two_witnesses_are_weighed_by_their_trust():
-    sight = Sight(EMPTY, 0.9, 0)
-    assert weigh_sight(sight, "red", None, trust=0.7) == pytest.approx({"red": 0.9, "?": 0.1})
-    assert weigh_sight(sight, "red", "red", trust=0.7) == {"red": 1.0}
-    assert weigh_sight(sight, "red", "blue", trust=0.9) == pytest.approx({"blue": 0.5, "red": 0.5})
-    assert weigh_sight(sight, "red", "blue", trust=0.5)["red"] == pytest.approx(0.9)
+    reader = SceneReader(EMPTY, 0.9, 0)
+    assert weigh_reading(reader, "red", None, trust=0.7) == pytest.approx({"red": 0.9, "?": 0.1})
+    assert weigh_reading(reader, "red", "red", trust=0.7) == {"red": 1.0}
+    assert weigh_reading(reader, "red", "blue", trust=0.9) == pytest.approx({"blue": 0.5, "red": 0.5})
+    assert weigh_reading(reader, "red", "blue", trust=0.5)["red"] == pytest.approx(0.9)

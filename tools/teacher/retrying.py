@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import tenacity
 
 from errata.tools.errors import BudgetSpent, OperatorError
-from errata.tools.teacher.chat_options import PatienceOptions
+from errata.tools.teacher.chat_options import RetryOptions
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, FaultKind, ReplyMode, Scoped
 
 AGAIN: frozenset[FaultKind] = frozenset(
@@ -28,14 +28,14 @@ UNSUPPORTED = re.compile(r"response_format|json_schema|guided|structured|schema|
 """How a server words that it lacks a capability."""
 
 
-class PatientEndpoint:
+class RetryingEndpoint:
     """Satisfies `Endpoint` around another one."""
 
     def __init__(
         self,
         inner: Endpoint,
         *,
-        options: PatienceOptions,
+        options: RetryOptions,
         skipped: frozenset[FaultKind] = frozenset(),
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -48,10 +48,10 @@ class PatientEndpoint:
         """How structured replies are asked for now: what this server was found to be capable of."""
         return LADDER[self._rungs[0]]
 
-    def scoped(self, stage: str, *, iteration: int) -> PatientEndpoint:
-        """The same patience, and all that it learns, with another place in the ledger."""
+    def scoped(self, stage: str, *, iteration: int) -> RetryingEndpoint:
+        """The same retries, and all that it learns, with another place in the ledger."""
         inner = self._inner.scoped(stage, iteration=iteration) if isinstance(self._inner, Scoped) else self._inner
-        twin = PatientEndpoint(inner, options=self._options, skipped=self._skipped, sleep=self._sleep)
+        twin = RetryingEndpoint(inner, options=self._options, skipped=self._skipped, sleep=self._sleep)
         twin._rungs = self._rungs
         return twin
 

@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from errata.tools.errors import BudgetSpent
-from errata.tools.teacher.chat_options import PatienceOptions
+from errata.tools.teacher.chat_options import RetryOptions
 from errata.tools.teacher.endpoint import PERMANENT, ChatReply, EndpointFault
-from errata.tools.teacher.patience import PatientEndpoint
+from errata.tools.teacher.retrying import RetryingEndpoint
 from tests.tools.teacher.chat_fakes import BusyEndpoint, ScriptedEndpoint, make_request
 
 GOOD = ChatReply(text="good")
@@ -16,7 +16,7 @@ SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required":
 
 def patient(inner, waits=None, skipped=frozenset(), **options):
     sleep = (waits if waits is not None else []).append
-    return PatientEndpoint(inner, options=PatienceOptions(**options), skipped=skipped, sleep=sleep)
+    return RetryingEndpoint(inner, options=RetryOptions(**options), skipped=skipped, sleep=sleep)
 
 
 @pytest.mark.parametrize(
