@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from agent.data_arguments import KNOWN, add_data_commands, add_reading_options
 from agent.index_arguments import add_index
+from agent.matrices_arguments import add_matrices
 
 HOUSE = Path(__file__).resolve().parent.parent
 RUNS = HOUSE / "runs"
@@ -58,12 +59,13 @@ def build_parser() -> Parser:
     run_of(command("cost", "what a run paid to endpoints, by stage, iteration, role and model"), "run")
     _add_eval(command("eval", "evaluate a student on a file of questions"))
     add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
+    add_matrices(command("matrices", "abstract-reasoning matrices: make them, or import an I-RAVEN pack"))
     _add_locate(command("locate", "where rationales went wrong, and how the method is set"))
     add_data_commands(command("data", "check, convert and describe data of your own"))
     doctor = command("doctor", "what this machine has, and whether the settings files are sound")
     doctor.add_argument("--teacher", type=Path, metavar="CONFIG", help="instead, what its endpoint can do")
     for name, sub in commands.choices.items():
-        if name not in ("eval", "doctor", "data", "index", "locate"):
+        if name not in ("eval", "doctor", "data", "index", "locate", "matrices"):
             sub.add_argument(
                 "--runs-dir",
                 type=Path,
@@ -200,6 +202,10 @@ def _run(parsed: argparse.Namespace) -> int:
         from agent.index_commands import run_index
 
         return run_index(parsed)
+    if parsed.command == "matrices":
+        from agent.matrices_commands import run_matrices
+
+        return run_matrices(parsed)
     if parsed.command == "eval":
         from agent.evaluation import run_eval
 

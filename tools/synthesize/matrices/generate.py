@@ -2,8 +2,8 @@
 
 Candidates are made by attribute bisection (I-RAVEN, arXiv 2002.06838): three attributes, for each the answer's value
 and one other, and all eight combinations. That alone does not hide the answer, since some values are answers more
-often than others (sums are large). So the other value is the answer of a second row drawing of the same attribute, and both
-are drawn again while they are equal: which of the two belongs to the matrix cannot be told from the pair.
+often than others (sums are large). So the other value is the answer of a second drawing of rows of the same attribute,
+and both are drawn again while they are equal: which of the two belongs to the matrix cannot be told from the pair.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Governed(NamedTuple):
 class Matrix(NamedTuple):
     """`panels` are all three rows, the last of them the answer; it is also `candidates[answer]`."""
 
-    index: int
+    serial: int
+    """The index it was made from."""
     seed: int
     """Of everything that is drawn after the matrix: wordings, turns, order of questions."""
     configuration: Configuration
@@ -102,7 +103,7 @@ def make_matrix(index: int, *, settings: MatrixSettings) -> Matrix:
         built = [panels[-1], *_single_changes(panels[-1], plans, rng, configuration, settings)]
     order = rng.sample(range(CANDIDATES), CANDIDATES)
     return Matrix(
-        index=index,
+        serial=index,
         seed=rng.getrandbits(63),
         configuration=configuration,
         columns=settings.columns,

@@ -24,7 +24,7 @@ class Scale(NamedTuple):
     high: int
 
     @property
-    def count(self) -> int:
+    def values(self) -> int:
         """How many values there are."""
         return self.high - self.low + 1
 
@@ -45,7 +45,8 @@ class Component(NamedTuple):
     slots: tuple[Box, ...]
     white: bool = False
     smallest: float = 0.4
-    """Radius of size 1 as a share of half a slot; the largest size fills 0.92."""
+    largest: float = 0.92
+    """Radii of the smallest and the largest size, as shares of half a slot."""
 
     @property
     def looks(self) -> tuple[Attribute, ...]:
@@ -69,7 +70,9 @@ def _grid(side: int, *, middle: float = 0.5, width: float = 1.0) -> tuple[Box, .
     return tuple(Box(first + c * step, first + r * step, step / 2) for r in range(side) for c in range(side))
 
 
-_OUTER = Component("outer", (Box(0.5, 0.5, 0.5),), white=True, smallest=0.74)
+_OUTER = Component("outer", (Box(0.5, 0.5, 0.5),), white=True, smallest=0.74, largest=0.98)
+"""A triangle's inner circle has half its radius: what lies inside has to fit into 0.74 / 4 of a panel."""
+
 CONFIGURATIONS: Mapping[str, Configuration] = {
     c.name: c
     for c in (
@@ -94,7 +97,7 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
         Configuration(
             "out-in-grid",
             "a 2x2 grid of places inside a large object",
-            (_OUTER, Component("inner", _grid(2, width=0.34))),
+            (_OUTER, Component("inner", _grid(2, width=0.29))),
         ),
     )
 }

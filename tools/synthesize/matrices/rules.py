@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 from typing import Literal, NamedTuple
 
@@ -43,7 +44,7 @@ def explain_rows(rows: Rows, *, attribute: Attribute, scale: Scale, slots: int) 
         found[Rule("constant")] = rows[-1][0]
     for step in _turns(slots) if position else STEPS:
         move = _mover(step, slots) if position else step.__add__
-        if all(move(a) == b != a for row in rows for a, b in zip(row, row[1:], strict=False)):
+        if all(move(a) == b != a for row in rows for a, b in pairwise(row)):
             found[Rule("progression", step)] = move(rows[-1][-1])
     if attribute != "type":
         for sign in (1, -1):
@@ -112,13 +113,13 @@ def possible_kinds(attribute: Attribute, *, scale: Scale, columns: int) -> tuple
         kinds.append("progression")
     if attribute != "type" and _signs(scale, columns):
         kinds.append("arithmetic")
-    if scale.count >= columns:
+    if scale.values >= columns:
         kinds.append("distribute")
     return tuple(kinds)
 
 
 def _steps(scale: Scale, columns: int) -> list[int]:
-    return [step for step in STEPS if abs(step) * (columns - 1) < scale.count]
+    return [step for step in STEPS if abs(step) * (columns - 1) < scale.values]
 
 
 def _signs(scale: Scale, columns: int) -> list[int]:
@@ -186,7 +187,7 @@ def _cut(rng: random.Random, total: int, parts: int, least: int) -> list[int]:
     spare = total - parts * least
     marks = sorted(rng.sample(range(spare + parts - 1), parts - 1))
     edges = [-1, *marks, spare + parts - 1]
-    return [b - a - 1 + least for a, b in zip(edges, edges[1:], strict=False)]
+    return [b - a - 1 + least for a, b in pairwise(edges)]
 
 
 def _shift_rows(values: Sequence[int], rng: random.Random) -> tuple[tuple[int, ...], ...]:

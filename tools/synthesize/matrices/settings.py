@@ -47,6 +47,8 @@ class MatrixSettings(Record):
     """Coarse perception questions a matrix, at most 4."""
     fine: int = 5
     """Fine perception questions a matrix."""
+    rules: int = 1
+    """Questions a matrix about the rule of one attribute."""
 
 
 _LIMITS: tuple[tuple[str, float, float], ...] = (
@@ -57,7 +59,8 @@ _LIMITS: tuple[tuple[str, float, float], ...] = (
     ("confounders", 0, 4),
     ("uncertainty", 0, 0.8),
     ("coarse", 0, 4),
-    ("fine", 0, 40),
+    ("fine", 0, 20),
+    ("rules", 0, 3),
 )
 MAX_LEVELS = {"picture": 256, "symbols": 1000}
 
@@ -79,6 +82,6 @@ def check_settings(settings: MatrixSettings) -> None:
         if name not in CONFIGURATIONS:
             remedy = f"use {', '.join(CONFIGURATIONS)}"
             raise OperatorError("no such configuration", where="--configuration", value=name, remedy=remedy)
-    if settings.kind == "symbols" and (settings.coarse or settings.fine):
-        remedy = "give --coarse 0 --fine 0"
-        raise OperatorError("symbols leave nothing to perceive", where="--kind", value="symbols", remedy=remedy)
+    if settings.kind == "symbols" and (settings.coarse or settings.fine or settings.rules):
+        remedy = "give --coarse 0 --fine 0 --rules 0"
+        raise OperatorError("there is no picture to ask about", where="--kind", value="symbols", remedy=remedy)

@@ -1,8 +1,8 @@
 """The solver: from what is seen to the one candidate that fits, with the proof.
 
 It sees the panels and the candidates and nothing of how they were made. For each attribute of each component it
-finds every rule that explains the rows. An attribute that differs between objects of one panel follows no rule. Position is
-tried before number, because a rule over positions explains more.
+finds every rule that explains the rows. An attribute that differs between objects of one panel follows no rule.
+Position is tried before number, because a rule over positions explains more.
 """
 
 from __future__ import annotations
@@ -40,7 +40,12 @@ class Solution(NamedTuple):
 
 
 def solve_matrix(
-    context: Sequence[Panel], candidates: Sequence[Panel], *, configuration: Configuration, columns: int, levels: int = 0
+    context: Sequence[Panel],
+    candidates: Sequence[Panel],
+    *,
+    configuration: Configuration,
+    columns: int,
+    levels: int = 0,
 ) -> Solution:
     """`context` are the panels row by row without the last one; raises ValueError for another number of them."""
     if len(context) % columns != columns - 1 or len(context) < 2 * columns:
