@@ -31,12 +31,15 @@ class Rule(NamedTuple):
     step: int = 0
 
 
-def explain_rows(rows: Rows, *, attribute: Attribute, scale: Scale, slots: int) -> dict[Rule, int]:
+def explain_rows(
+    rows: Rows, *, attribute: Attribute, scale: Scale, slots: int, idle: bool = False
+) -> dict[Rule, int]:
     """Every rule that holds in all rows, with the value that it gives to the last place of the last row.
 
     All rows have n values, except the last with n - 1. A value outside the scale cannot be drawn, so that its rule
     does not hold. Arithmetic needs operands that do something (at least 1; a place that comes or goes), and
     distribution needs rows in different orders: otherwise they would only be other names of constant and progression.
+    `idle` lets operands of 0 pass, as RAVEN does.
     """
     position = attribute == "position"
     found: dict[Rule, int] = {}
@@ -48,7 +51,7 @@ def explain_rows(rows: Rows, *, attribute: Attribute, scale: Scale, slots: int) 
             found[Rule("progression", step)] = move(rows[-1][-1])
     if attribute != "type":
         for sign in (1, -1):
-            value = _explain_arithmetic(rows, sign, combine=_combine_places if position else _combine_numbers)
+            value = _explain_arithmetic(rows, sign, idle, combine=_combine_places if position else _combine_numbers)
             if value is not None:
                 found[Rule("arithmetic", sign)] = value
     value = _explain_distribution(rows)
@@ -68,29 +71,31 @@ def _mover(step: int, slots: int) -> Callable[[int], int]:
     return lambda mask: ((mask << turn) | (mask >> (slots - turn))) & ((1 << slots) - 1)
 
 
-def _combine_numbers(operands: Sequence[int], sign: int) -> int | None:
+def _combine_numbers(operands: Sequence[int], sign: int, idle: bool = False) -> int | None:
     """The sum, or the first less the rest; None where an operand does nothing."""
     acting = operands if sign > 0 else operands[1:]
-    if any(value < 1 for value in acting):
+    if not idle and any(value < 1 for value in acting):
         return None
     return sum(operands) if sign > 0 else operands[0] - sum(operands[1:])
 
 
-def _combine_places(operands: Sequence[int], sign: int) -> int | None:
+def _combine_places(operands: Sequence[int], sign: int, idle: bool = False) -> int | None:
     """All places of all operands, or those of the first that no other has; None where an operand does nothing."""
     mask = operands[0]
     for other in operands[1:]:
         after = mask | other if sign > 0 else mask & ~other
-        if after == mask or (sign > 0 and after == other):
+        if not idle and (after == mask or (sign > 0 and after == other)):
             return None
         mask = after
     return mask
 
 
-def _explain_arithmetic(rows: Rows, sign: int, *, combine: Callable[[Sequence[int], int], int | None]) -> int | None:
-    if any(combine(row[:-1], sign) != row[-1] for row in rows[:-1]):
+def _explain_arithmetic(
+    rows: Rows, sign: int, idle: bool, *, combine: Callable[[Sequence[int], int, bool], int | None]
+) -> int | None:
+    if any(combine(row[:-1], sign, idle) != row[-1] for row in rows[:-1]):
         return None
-    return combine(rows[-1], sign)
+    return combine(rows[-1], sign, idle)
 
 
 def _explain_distribution(rows: Rows) -> int | None:
