@@ -166,5 +166,5 @@ def _corners(sides: int, turn: int, x: float, y: float, radius: float) -> list[t
 def encode_png(image: Image) -> bytes:
     """The same pixels give the same bytes."""
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", compress_level=6)
+    image.save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()

@@ -1,7 +1,7 @@
 """An importer for packs of I-RAVEN matrices: JSON lines with rule labels, one picture a matrix.
 
-The labels name the rule of each attribute and no values, so the values are read from the pictures. `check_labels` solves
-a matrix from both by our own rules; a reading whose rows do not follow the labelled rule is not used.
+The labels name the rule of each attribute and no values, so the values are read from the pictures. `check_labels`
+solves a matrix from both by our own rules; a reading whose rows do not follow the labelled rule is not used.
 Pictures are 336 x 336 with panels of 56 pixels; other sizes are skipped and counted.
 """
 
@@ -172,7 +172,8 @@ def _read_labels(rules: Any, configuration: Configuration) -> Iterator[Label]:
 def _find_picture(path: Any, folder: Path) -> ImageRef:
     from PIL import Image
 
-    if not isinstance(path, str) or not (folder / path).is_file() or not (folder / path).resolve().is_relative_to(folder):
+    inside = isinstance(path, str) and (folder / path).resolve().is_relative_to(folder)
+    if not inside or not (folder / path).is_file():
         raise RowError("image", f"no picture in the folder of the file: {path!r}")
     try:
         with Image.open(folder / path) as picture:
@@ -235,8 +236,8 @@ def possible_values(reading: Reading, attribute: Attribute) -> tuple[int, ...]:
 def check_labels(matrix: Imported) -> Verdict:
     """Solve the matrix by our rules from its labels and what can be read of its picture.
 
-    For each label: every choice among the possible values of the context that follows a rule of the labelled kind, and the
-    candidates that may have a value that one of these rules gives. A label that no choice follows is refuted: the
+    For each label: every choice among the possible values of the context that follows a rule of the labelled kind, and
+    the candidates that may have a value that one of these rules gives. A label that no choice follows is refuted: the
     picture was misread, and nothing is concluded from it.
     """
     context, candidates = read_panels(matrix)
