@@ -34,7 +34,7 @@ def make_problems(matrix: Matrix, *, settings: MatrixSettings, image: ImageRef |
 
 
 def describe_matrix(matrix: Matrix, *, settings: MatrixSettings) -> dict[str, object]:
-    """What is true of the matrix, in plain values; `content` is the same for the same panels and candidates."""
+    """What is true of the matrix, in plain values; `content` is the same for the same panels."""
     return {
         "source": "matrices",
         "level": "whole",
@@ -43,7 +43,7 @@ def describe_matrix(matrix: Matrix, *, settings: MatrixSettings) -> dict[str, ob
         "candidates": settings.candidates,
         "rules": [[g.component, g.attribute, g.rule.kind, g.rule.step] for g in matrix.rules],
         "noise": [list(pair) for pair in matrix.noise],
-        "content": digest(matrix.configuration.name, matrix.panels, matrix.candidates),
+        "content": digest(matrix.configuration.name, matrix.panels),
     }
 
 

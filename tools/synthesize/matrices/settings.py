@@ -51,7 +51,7 @@ class MatrixSettings(Record):
     """Questions a matrix about the rule of one attribute."""
 
 
-_LIMITS: tuple[tuple[str, float, float], ...] = (
+_LIMITS: tuple[tuple[str, int, float], ...] = (
     ("number", 1, 10_000_000),
     ("pixels", 64, 4096),
     ("columns", 3, 10),
@@ -70,7 +70,7 @@ def check_settings(settings: MatrixSettings) -> None:
     for name, low, high in _LIMITS:
         value = getattr(settings, name)
         if not low <= value <= high:
-            remedy = f"choose {low:g} to {high:g}"
+            remedy = f"choose {low} to {high}"
             raise OperatorError("out of range", where=f"--{name}", value=value, remedy=remedy)
     top = MAX_LEVELS[settings.kind]
     if settings.levels and not 3 <= settings.levels <= top:

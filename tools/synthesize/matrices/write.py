@@ -43,7 +43,7 @@ class Written(NamedTuple):
     questions: int
     """About pictures."""
     repeated: int
-    """Matrices whose panels and candidates occur before; only narrow settings have any."""
+    """Matrices whose panels occur before; only narrow settings have any."""
     rules: dict[str, int]
     """Times that a rule governs an attribute, e.g. `progression of size`."""
     reused: bool
