@@ -21,7 +21,10 @@ from tools.synthesize.matrices.settings import MatrixSettings
 
 SIDE = 32
 """Pixels of a candidate that the guesser sees."""
-WIDTH, HEADS, EPOCHS, PATIENCE, BATCH = 64, 4, 40, 6, 128
+WIDTH, HEADS, BATCH = 64, 4, 128
+EPOCHS, PATIENCE = 40, 6
+EPOCHS_OF_PIXELS = 12
+"""Pixels take ten times as long."""
 
 
 class Guess(NamedTuple):
@@ -107,7 +110,8 @@ def train_guesser(seen: Tensor, answers: Tensor, *, train: int, seed: int) -> Gu
     kept = train * 9 // 10
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
     best, state, waited, epoch = -1.0, model.state_dict(), 0, 0
-    while waited < PATIENCE and epoch < EPOCHS:
+    epochs = EPOCHS_OF_PIXELS if seen.dim() == 5 else EPOCHS
+    while waited < PATIENCE and epoch < epochs:
         epoch += 1
         model.train()
         for batch in torch.randperm(kept).split(BATCH):

@@ -83,8 +83,8 @@ class _Plan(NamedTuple):
 
 
 def make_matrix(index: int, *, settings: MatrixSettings) -> Matrix:
-    """The matrix of this index; its own generator, so that any process can make any matrix."""
-    rng = random.Random(seed_of("matrix", VERSION, settings.seed, index))
+    """The matrix of this index; its own generator, so that any process can make any matrix, and any split others."""
+    rng = random.Random(seed_of("matrix", VERSION, settings.split, settings.seed, index))
     names = settings.configurations
     configuration = CONFIGURATIONS[names[index % len(names)]]
     plans: list[_Plan] = []

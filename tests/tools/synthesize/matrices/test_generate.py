@@ -29,7 +29,8 @@ def test_the_same_seed_and_index_give_the_same_matrix_and_others_do_not() -> Non
     first, again = make(14), make(14)
     assert first == again
     assert len({(m.panels, m.candidates) for m in first}) == 14
-    assert all(a != b for a, b in zip(first, make(14, seed=4), strict=True))
+    for other in (make(14, seed=4), make(14, split="test")):
+        assert all(a.panels != b.panels for a, b in zip(first, other, strict=True))
 
 
 def test_configurations_take_turns() -> None:
