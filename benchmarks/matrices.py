@@ -191,16 +191,16 @@ def main() -> None:
     settings = MatrixSettings(number=many, seed=SEED)
     matrices = list(make_some(settings, many))
     agreement, named = count_proofs(matrices)
-    rows.append([f"solver agrees with the label and proves it, {many} matrices", agreement])
-    rows.append(["solver names every rule and step as labelled", named])
+    rows.append([f"solver agrees with the label and proves it, {many} matrices", f"{agreement:.2%}"])
+    rows.append(["solver names every rule and step as labelled", f"{named:.2%}"])
     result: dict[str, Any] = {"agreement": agreement, "rules_named": named, "matrices": many}
     for name, knobs in HARDER.items():
         harder = MatrixSettings(number=many // 10, seed=SEED, **knobs)
         share_right = count_proofs([*make_some(harder, many // 10)], levels=harder.levels)[0]
-        rows.append([f"agreement, {name}, {many // 10} matrices", share_right])
+        rows.append([f"agreement, {name}, {many // 10} matrices", f"{share_right:.2%}"])
         result.setdefault("agreement_harder", {})[name] = share_right
     objects, right = read_back(matrices[: 140 // share], settings)
-    rows.append([f"drawn objects that can be read back from pixels, of {objects}", right / objects])
+    rows.append(["drawn objects that are read back from pixels as recorded", f"{right} of {objects}"])
     result["read_back"] = right / objects
     _add_guesses(rows, result, number)
     seconds, size, same = time_writing(many)

@@ -1,7 +1,8 @@
 """A guesser that sees the eight candidates of a matrix and nothing of the matrix itself.
 
-If it does better than one in eight, the candidates give the answer away. It is a set transformer, so that it can count
-which values most candidates share; it reads either the values of each candidate or its pixels.
+If it does better than one in eight, the candidates give the answer away. It is a set transformer over the values of
+each candidate, with the share of all candidates that have each value, or over its pixels. (Without these shares it
+may stay for many epochs at even scores, where the answer, being the most ordinary candidate, is never the highest.)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tools.synthesize.matrices.settings import MatrixSettings
 SIDE = 32
 """Pixels of a candidate that the guesser sees."""
 WIDTH, HEADS, BATCH = 64, 4, 128
-EPOCHS, PATIENCE = 40, 6
+EPOCHS, PATIENCE = 40, 8
 EPOCHS_OF_PIXELS = 12
 """Pixels take ten times as long."""
 
@@ -90,13 +91,16 @@ class Guesser(nn.Module):
                 nn.Linear(32 * (SIDE // 8) ** 2, WIDTH),
             )
         else:
-            self.look = nn.Sequential(nn.Linear(features, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
+            self.look = nn.Sequential(nn.Linear(2 * features, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH))
         layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, dropout=0.1, batch_first=True, norm_first=True)
         self.compare = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.score = nn.Linear(WIDTH, 1)
 
     def forward(self, candidates: Tensor) -> Tensor:
         """Scores before softmax."""
+        if candidates.dim() == 3:
+            shared = candidates * candidates.mean(dim=1, keepdim=True)
+            candidates = torch.cat([candidates, shared], dim=-1)
         seen = self.look(candidates.flatten(0, 1)).unflatten(0, candidates.shape[:2])
         scores: Tensor = self.score(self.compare(seen)).squeeze(-1)
         return scores
