@@ -153,8 +153,10 @@ def draw_rows(
 ) -> Drawn:
     """Three rows under a rule of this kind, such that no other rule explains them."""
     for _ in range(_TRIES):
-        drawn = _draw_places(kind, rng, slots, columns) if attribute == "position" else None
-        drawn = drawn or _draw_numbers(kind, rng, scale, columns)
+        if attribute == "position":
+            drawn = _draw_places(kind, rng, slots, columns)
+        else:
+            drawn = _draw_numbers(kind, rng, scale, columns)
         seen = (*drawn.rows[:-1], drawn.rows[-1][:-1])
         if explain_rows(seen, attribute=attribute, scale=scale, slots=slots) == {drawn.rule: drawn.answer}:
             return drawn
@@ -202,7 +204,6 @@ def _shift_rows(values: Sequence[int], rng: random.Random) -> tuple[tuple[int, .
 
 
 def _draw_places(kind: Kind, rng: random.Random, slots: int, columns: int) -> Drawn:
-    full = (1 << slots) - 1
     if kind == "constant":
         return Drawn(Rule(kind), tuple((draw_mask(rng, slots),) * columns for _ in range(ROWS)))
     if kind == "progression":
@@ -221,7 +222,7 @@ def _draw_places(kind: Kind, rng: random.Random, slots: int, columns: int) -> Dr
         while len(rows) < ROWS:
             operands = [draw_mask(rng, slots) for _ in range(columns - 1)]
             result = _combine_places(operands, sign)
-            if result is not None and 0 < result <= full:
+            if result:
                 rows.append((*operands, result))
         return Drawn(Rule(kind, sign), tuple(rows))
     values: set[int] = set()

@@ -117,6 +117,30 @@ def test_rules_need_room(attribute: Attribute, slots: int, columns: int, kinds: 
     assert possible_kinds(attribute, scale=scale_of(attribute, slots=slots), columns=columns) == kinds
 
 
+@pytest.mark.parametrize(("attribute", "columns"), [("size", 3), ("size", 6), ("colour", 9), ("number", 4)])
+def test_sums_and_differences_reach_to_the_ends_of_the_scale(attribute: Attribute, columns: int) -> None:
+    slots = 9 if attribute == "number" else 1
+    scale, rng = scale_of(attribute, slots=slots), random.Random(3)
+    signs, largest = set(), 0
+    for _ in range(150):
+        drawn = draw_rows("arithmetic", rng, attribute=attribute, scale=scale, slots=slots, columns=columns)
+        signs.add(drawn.rule.step)
+        largest = max(largest, *(value for row in drawn.rows for value in row))
+    assert (signs, largest) == ({1, -1}, scale.high)
+
+
+def test_distributions_shift_one_order_in_all_three_rows() -> None:
+    rng = random.Random(2)
+    for attribute, slots in (("position", 4), ("colour", 1)):
+        scale = scale_of(attribute, slots=slots)  # type: ignore[arg-type]
+        for _ in range(20):
+            rows = draw_rows(
+                "distribute", rng, attribute=attribute, scale=scale, slots=slots, columns=4  # type: ignore[arg-type]
+            ).rows
+            assert len({frozenset(row) for row in rows}) == 1
+            assert all(len(set(column)) == 3 for column in zip(*rows, strict=True))
+
+
 def test_masks_have_the_number_of_places_that_is_asked_for() -> None:
     rng = random.Random(1)
     assert {draw_mask(rng, 9, 3).bit_count() for _ in range(50)} == {3}
