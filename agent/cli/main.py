@@ -28,6 +28,7 @@ COMMANDS = {
     "eval": "errata.agent.cli.evaluate:run_eval",
     "index": "errata.agent.cli.index:run_index",
     "data": "errata.agent.cli.data:run_data",
+    "matrices": "errata.agent.cli.matrices:run_matrices",
     "locate": "errata.agent.cli.locate:run_calibrate",
     "doctor": "errata.agent.cli.doctor.machine:run_doctor",
 }

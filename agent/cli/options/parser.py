@@ -13,6 +13,7 @@ from errata.agent.cli.options.evaluate import add_eval
 from errata.agent.cli.options.index import add_index
 from errata.agent.cli.options.init import add_init
 from errata.agent.cli.options.locate import add_locate
+from errata.agent.cli.options.matrices import add_matrices
 from errata.agent.cli.options.run import add_start
 from errata.agent.cli.options.values import positive
 from errata.agent.settings.places import find_runs
@@ -79,12 +80,13 @@ def build_parser() -> Parser:
     run_of(command("cost", "what a run paid to endpoints, by stage, iteration, role and model"), "run")
     add_eval(command("eval", "evaluate a student on a file of questions"))
     add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
+    add_matrices(command("matrices", "abstract-reasoning matrices: make them, or import an I-RAVEN pack"))
     add_locate(command("locate", "where rationales went wrong, and how the method is set"))
     add_data_commands(command("data", "check, convert and describe data of your own"))
     doctor = command("doctor", "what this machine has, and whether the settings files are sound")
     doctor.add_argument("--teacher", type=Path, metavar="CONFIG", help="instead, what its endpoint can do")
     for name, sub in commands.choices.items():
-        if name not in ("eval", "doctor", "data", "index", "init", "locate"):
+        if name not in ("eval", "doctor", "data", "index", "init", "locate", "matrices"):
             sub.add_argument(
                 "--runs-dir",
                 type=Path,

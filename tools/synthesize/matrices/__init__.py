@@ -1,0 +1,1 @@
+"""Abstract-reasoning matrices: made, proved, drawn and asked about (docs/matrices.md; methods, section 6)."""
