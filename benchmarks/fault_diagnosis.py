@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from errata.agent.run.folder import RunFolder
-from errata.agent.run.recorded_teacher import RecordingTeacher
-from errata.agent.run.reply_store import ReplyStore
-from errata.agent.run.split_guard import TestSplitGuard
+from errata.agent.run.teacher.recorded import RecordingTeacher
+from errata.agent.run.teacher.replies import ReplyStore
+from errata.agent.run.teacher.split_guard import TestSplitGuard
 from errata.tools.errors import BudgetSpent, OperatorError
 from errata.tools.evaluate.score import make_attempts
 from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from errata.agent.run.folder import RunFolder
-from errata.agent.run.split_guard import find_test_leaks
+from errata.agent.run.teacher.split_guard import find_test_leaks
 from errata.tools.records import Lesson, Problem, from_jsonl
 
 ROOT = Path(__file__).parent.parent

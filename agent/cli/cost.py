@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from errata.agent.run.cost import GROUP, SUMS, cost_of
-from errata.agent.run.folder import find_run
+from errata.agent.run.find import find_run
 
 
 def run_cost(arguments: argparse.Namespace) -> int:

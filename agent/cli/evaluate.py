@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from errata.agent.cli.options.reading import choose_format, read_options
-from errata.agent.run.outcome import chance_of, chance_sentence, spread
+from errata.agent.run.sentences import chance_of, chance_sentence, spread
 from errata.tools.data.read import ReadResult, count_reasons, read_problems
 from errata.tools.errors import OperatorError
 from errata.tools.records import Attempt, Problem, Scorecard, digest

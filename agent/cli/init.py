@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from errata.agent.run.folder import write_atomically
+from errata.agent.run.disk import write_atomically
 from errata.agent.settings.first_settings import (
     DataFound,
     ModelFound,

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from errata.agent.run.folder import write_atomically
+from errata.agent.run.disk import write_atomically
 from errata.agent.settings.file import load_settings
 from errata.tools.locate.calibrate import Calibration, calibrate, label_curves, read_labels
 from errata.tools.locate.plots import gap_plot, heat_map

@@ -7,10 +7,12 @@ import json
 from typing import Any
 
 from errata.agent.run.comparison import compare_best
-from errata.agent.run.folder import RunFolder, find_run, list_runs
+from errata.agent.run.find import find_run, list_runs
+from errata.agent.run.folder import RunFolder
 from errata.agent.run.lineage import Archive
-from errata.agent.run.outcome import chance_of, cost_by_stage, percent, read_outcome, read_settings, spread
+from errata.agent.run.outcome import cost_by_stage, read_outcome, read_settings
 from errata.agent.run.questions import validation_problems
+from errata.agent.run.sentences import chance_of, percent, spread
 from errata.agent.show.records import LISTS, rows_of, tree_lines
 from errata.tools.records import Split
 

@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from errata.agent.run.folder import RunFolder, find_run, make_run
-from errata.agent.run.outcome import Outcome, chance_of, cost_by_stage, read_outcome
+from errata.agent.run.find import find_run, make_run
+from errata.agent.run.folder import RunFolder
+from errata.agent.run.outcome import Outcome, cost_by_stage, read_outcome
+from errata.agent.run.sentences import chance_of
 from errata.agent.settings.file import DATA_VARIABLE, dump_settings, load_settings
 from errata.agent.settings.places import CONFIGS, OWN_SETTINGS, find_runs
 from errata.agent.settings.tree import Settings
-from errata.agent.show.progress import ClosableReporter, make_reporter
+from errata.agent.show.progress.reporters import ClosableReporter, make_reporter
 from errata.tools.errors import OperatorError, StopRequested
 
 Loop = Callable[[ClosableReporter], object]

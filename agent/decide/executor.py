@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from errata.agent.decide.batch import Batch, ToolResult, answer_text, sample_result, show_error, usable
 from errata.agent.decide.tool_arguments import TOOLS, Arguments, InspectErrors, RetrieveSamples, SynthesizeSamples
 from errata.agent.run.context import Context
-from errata.agent.run.recorded_teacher import RecordingTeacher
+from errata.agent.run.teacher.recorded import RecordingTeacher
 from errata.tools.errors import BudgetSpent, ReplyError
 from errata.tools.locate.answer_switch import make_mistake
 from errata.tools.locate.curves import Switch

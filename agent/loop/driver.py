@@ -18,11 +18,12 @@ from errata.agent.loop.state import first_state
 from errata.agent.loop.stop import stop_on_signal
 from errata.agent.loop.student import LocalStudent, base_checkpoint
 from errata.agent.run.context import Context
-from errata.agent.run.folder import RunFolder, disk_faults
+from errata.agent.run.disk import disk_faults
+from errata.agent.run.folder import RunFolder
 from errata.agent.run.receipts import Receipts
-from errata.agent.run.recorded_teacher import RecordingTeacher
-from errata.agent.run.reply_store import ReplyStore
 from errata.agent.run.reporter import Reporter, SilentReporter, StopReason
+from errata.agent.run.teacher.recorded import RecordingTeacher
+from errata.agent.run.teacher.replies import ReplyStore
 from errata.agent.settings.file import dump_settings, load_settings
 from errata.agent.settings.tree import Settings
 from errata.tools.errors import OperatorError, StopRequested

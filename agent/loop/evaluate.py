@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from errata.agent.run.context import Context
-from errata.agent.run.folder import disk_faults
-from errata.agent.run.outcome import percent
+from errata.agent.run.disk import disk_faults
+from errata.agent.run.sentences import percent
 from errata.tools.records import Attempt, Checkpoint, Scorecard, Split
 
 

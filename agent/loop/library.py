@@ -7,7 +7,8 @@ from pathlib import Path
 
 from errata.agent.loop.checks import check_parts, find_parts
 from errata.agent.loop.driver import resume_loop, run_loop
-from errata.agent.run.folder import RunFolder, find_run, make_run
+from errata.agent.run.find import find_run, make_run
+from errata.agent.run.folder import RunFolder
 from errata.agent.run.lineage import Archive, Node
 from errata.agent.run.outcome import Outcome, read_outcome, read_settings
 from errata.agent.run.questions import validation_problems

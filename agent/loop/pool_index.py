@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from errata.agent.run.context import IndexFor
 from errata.agent.run.folder import RunFolder
 from errata.agent.run.receipts import Receipts
-from errata.agent.run.recorded_teacher import RecordingTeacher
+from errata.agent.run.teacher.recorded import RecordingTeacher
 from errata.agent.settings.tree import Settings
 from errata.tools.errors import BudgetSpent, OperatorError
 from errata.tools.records import MissingSkill, Problem, digest

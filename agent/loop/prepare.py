@@ -9,7 +9,7 @@ from pathlib import Path
 from errata.agent.run.folder import RunFolder
 from errata.agent.run.receipts import Receipts
 from errata.agent.run.reporter import Reporter
-from errata.agent.run.split_guard import TestSplitGuard
+from errata.agent.run.teacher.split_guard import TestSplitGuard
 from errata.agent.settings.sources import read_source
 from errata.agent.settings.tree import DataSettings, Settings, SourceSettings
 from errata.tools.data.firewall import Firewall, FirewallOptions, Overlap, check_firewall

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models.chat_models import BaseChatModel
 
     from errata.agent.run.receipts import Receipts
-    from errata.agent.run.recorded_teacher import RecordingTeacher
+    from errata.agent.run.teacher.recorded import RecordingTeacher
     from errata.tools.retrieve.lexical import SearchIndex
     from errata.tools.teacher.embedding import EndpointEmbedding
     from errata.tools.teacher.paid import SpendLimits

@@ -14,17 +14,17 @@ reading. Paths inside the run folder are written as `run:/...`, so that a run fo
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
+from errata.agent.run.disk import append_line, disk_faults, read_lines, write_atomically
 from errata.tools.errors import OperatorError
 from errata.tools.records import R, Record, from_jsonl, to_jsonl
 
@@ -32,72 +32,6 @@ RUN_MARK = "run:/"
 PAID = "paid.sqlite"
 """Replies, ledger and reservations of a teacher behind an endpoint."""
 LOCK_TRIALS = 10
-DISK_FAULTS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file may not grow so large",
-    errno.EROFS: "the file system is read-only",
-    errno.EACCES: "the folder may not be written to",
-    errno.EPERM: "the folder may not be written to",
-    errno.ENOTDIR: "a file stands where a folder is needed",
-    errno.EEXIST: "a file stands where a folder is needed",
-}
-
-
-@contextlib.contextmanager
-def disk_faults(path: Path) -> Iterator[None]:
-    """Turn what an operator can mend (full disk, no permission) into one line;
-    other faults pass as they are.
-    """
-    try:
-        yield
-    except OSError as error:
-        what = DISK_FAULTS.get(error.errno or 0)
-        if what is None:
-            raise
-        remedy = "make room or choose another folder, then resume; nothing was half-written"
-        raise OperatorError(what, where=str(error.filename or path), remedy=remedy) from None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write, sync and rename; on any fault the old file stands and the temporary one is gone."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with disk_faults(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-
-def append_line(path: Path, entry: dict[str, Any]) -> None:
-    """Append one JSON line in one write; a torn line before it is closed first."""
-    line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")) + "\n"
-    with disk_faults(path), path.open("ab+") as file:
-        end = file.seek(0, os.SEEK_END)
-        if end:
-            file.seek(end - 1)
-            if file.read(1) != b"\n":
-                line = "\n" + line
-        file.write(line.encode("utf-8"))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The entries of an append-only log; lines torn by a kill are left out. A missing log is empty."""
-    entries = []
-    with contextlib.suppress(FileNotFoundError):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    entries.append(entry)
-    return entries
 
 
 class RunFolder:
@@ -238,65 +172,3 @@ class RunFolder:
             return int(text) if text.isdigit() else None
         finally:
             os.close(descriptor)
-
-
-class RunSummary(NamedTuple):
-    """One line of the list of runs."""
-
-    id: str
-    path: Path
-    state: str
-    """running, finished, stopped (can be resumed) or new."""
-    stop_reason: str
-    iteration: int
-
-
-def make_run(root: Path, name: str) -> RunFolder:
-    """A new folder `<name>-<n>` under `root`, n counting from 1; two processes never get the same one."""
-    number = 1
-    with disk_faults(root):
-        root.mkdir(parents=True, exist_ok=True)
-        while True:
-            path = root / f"{name}-{number}"
-            try:
-                path.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return RunFolder(path)
-
-
-def find_run(root: Path, name: str) -> RunFolder:
-    """The run called `name` under `root`, or at the path `name`;
-    `last` is the newest. Raises OperatorError.
-    """
-    runs = list_runs(root)
-    if name == "last" and runs:
-        return RunFolder(max(runs, key=lambda run: (run.path / "settings.yaml").stat().st_mtime).path)
-    for path in (root / name, Path(name)):
-        if os.path.isfile(path / "settings.yaml"):  # False for a name that is too long
-            return RunFolder(path)
-    known = ", ".join(run.id for run in runs[-8:])
-    remedy = f"there are {known}" if known else "start one with: errata demo"
-    raise OperatorError("no such run", where=str(root), value=name[:80], remedy=remedy)
-
-
-def list_runs(root: Path) -> list[RunSummary]:
-    """All runs under `root` by name, numbers in their order."""
-    found = [p.parent for p in root.glob("*/settings.yaml")] if root.is_dir() else []
-
-    def order(path: Path) -> tuple[str, int]:
-        stem, _, number = path.name.rpartition("-")
-        return (stem, int(number)) if number.isdigit() else (path.name, 0)
-
-    return [summarize_run(RunFolder(path)) for path in sorted(found, key=order)]
-
-
-def summarize_run(folder: RunFolder) -> RunSummary:
-    """State of one run from its files alone."""
-    result = folder.read_json("result.json")
-    state = (
-        "running" if folder.holder() else "finished" if result else "stopped" if folder.events() else "new"
-    )
-    iteration = max((int(e.get("iteration", 0)) for e in folder.events()), default=0)
-    return RunSummary(folder.id, folder.path, state, result.get("stop_reason", "") if result else "", iteration)

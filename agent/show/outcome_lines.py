@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from errata.agent.run.outcome import Outcome, StageCost, changes_by_skill, percent, samples_by_route, total_of, verdict
+from errata.agent.run.outcome import Outcome, StageCost, changes_by_skill, samples_by_route, total_of
+from errata.agent.run.sentences import percent, verdict
 from errata.agent.show.report import duration
 
 SKILLS = 3

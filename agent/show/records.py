@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from errata.agent.run.lineage import Archive, Node
-from errata.agent.run.outcome import spread
+from errata.agent.run.sentences import spread
 from errata.agent.show.examples import answer_text
 from errata.tools.records import (
     Attempt,

@@ -16,17 +16,14 @@ from errata.agent.run.lineage import Archive
 from errata.agent.run.outcome import (
     Outcome,
     StageCost,
-    chance_of,
     changes_by_skill,
     cost_by_stage,
-    percent,
     read_outcome,
     read_settings,
     samples_by_route,
-    spread,
     total_of,
-    verdict,
 )
+from errata.agent.run.sentences import chance_of, percent, spread, verdict
 from errata.agent.show.charts import Point, accuracy_chart, change_bar
 from errata.agent.show.examples import Example, pick_examples
 from errata.tools.data.firewall import Overlap

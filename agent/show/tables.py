@@ -6,22 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errata.agent.run.outcome import (
-    Outcome,
-    StageCost,
-    changes_by_skill,
-    percent,
-    samples_by_route,
-    spread,
-    verdict,
-)
+from errata.agent.run.outcome import Outcome, StageCost, changes_by_skill, samples_by_route
+from errata.agent.run.sentences import percent, spread, verdict
 from errata.agent.show.report import duration, group_decisions
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from errata.agent.run.folder import RunSummary
+    from errata.agent.run.find import RunSummary
     from errata.tools.records import Comparison, Scorecard
 
 PLAIN_WIDTH = 110

@@ -14,7 +14,7 @@ from errata.agent.loop.driver import run_loop
 from errata.agent.loop.parts import Parts
 from errata.agent.run.folder import RunFolder
 from errata.agent.settings.file import load_settings
-from errata.agent.show.progress import ClosableReporter
+from errata.agent.show.progress.reporters import ClosableReporter
 from errata.tools.records import Problem
 from tests.agent.loop_fakes import ScriptedTeacher, TableStudent
 

@@ -15,7 +15,7 @@ from errata.agent.loop.driver import resume_loop, run_loop
 from errata.agent.loop.parts import Parts
 from errata.agent.run.cost import cost_of
 from errata.agent.run.folder import RunFolder
-from errata.agent.run.split_guard import find_test_leaks
+from errata.agent.run.teacher.split_guard import find_test_leaks
 from errata.agent.settings.file import dump_settings
 from errata.agent.settings.tree import Settings
 from errata.tools.data.read import read_problems

@@ -14,9 +14,9 @@ from errata.agent.loop.driver import resume_loop, run_loop
 from errata.agent.loop.parts import Parts
 from errata.agent.run.folder import RunFolder
 from errata.agent.run.outcome import read_outcome
-from errata.agent.run.reply_store import ReplyStore
 from errata.agent.run.reporter import Reporter, SilentReporter, Stage, StopReason
-from errata.agent.run.split_guard import find_test_leaks
+from errata.agent.run.teacher.replies import ReplyStore
+from errata.agent.run.teacher.split_guard import find_test_leaks
 from errata.agent.settings.file import dump_settings
 from errata.agent.settings.tree import Settings
 from errata.tools.data.firewall import Overlap

@@ -12,7 +12,7 @@ import pytest
 from errata.agent.cli.main import main
 from errata.agent.run.cost import cost_of
 from errata.agent.run.folder import RunFolder
-from errata.agent.run.split_guard import find_test_leaks
+from errata.agent.run.teacher.split_guard import find_test_leaks
 from errata.agent.settings.file import dump_settings
 from errata.agent.settings.tree import Settings
 from errata.tools.errors import OperatorError

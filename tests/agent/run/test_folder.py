@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from errata.agent.run.folder import RunFolder, disk_faults, find_run, list_runs, make_run, read_lines
+from errata.agent.run.disk import disk_faults, read_lines
+from errata.agent.run.find import find_run, list_runs, make_run
+from errata.agent.run.folder import RunFolder
 from errata.tools.errors import OperatorError
 from errata.tools.records import ImageRef, Problem, SkillScore
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from errata.agent.run.reporter import BudgetView
-from errata.agent.show.batch_lines import BatchLines
-from errata.agent.show.json_lines import JsonReporter
-from errata.agent.show.live import LiveReporter
-from errata.agent.show.plain_lines import PlainReporter
-from errata.agent.show.progress import ClosableReporter, make_reporter
-from errata.agent.show.stage_progress import StageProgress
+from errata.agent.show.progress.batch_lines import BatchLines
+from errata.agent.show.progress.json_lines import JsonReporter
+from errata.agent.show.progress.plain_lines import PlainReporter
+from errata.agent.show.progress.reporters import ClosableReporter, make_reporter
+from errata.agent.show.progress.stage_progress import StageProgress
+from errata.agent.show.progress.terminal import LiveReporter
 from errata.tools.records import Cost, Decision
 from tests.agent.made_run import make_comparison, make_scorecard
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from errata.agent.run.folder import RunFolder
-from errata.agent.run.outcome import chance_of, chance_sentence, changes_by_skill, cost_by_stage, read_outcome, verdict
+from errata.agent.run.outcome import changes_by_skill, cost_by_stage, read_outcome
+from errata.agent.run.sentences import chance_of, chance_sentence, verdict
 from errata.agent.show.charts import accuracy_chart, gap_curve
 from errata.agent.show.report import render_report, write_report
 from errata.tools.records import Comparison, Interval, Problem, Scorecard

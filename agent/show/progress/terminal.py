@@ -6,11 +6,11 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from errata.agent.run.outcome import percent, spread
 from errata.agent.run.reporter import BudgetView, Stage, StopReason
-from errata.agent.show.batch_lines import BatchLines
-from errata.agent.show.event_text import budget_text, comparison_text
-from errata.agent.show.stage_progress import Clock, StageProgress
+from errata.agent.run.sentences import percent, spread
+from errata.agent.show.progress.batch_lines import BatchLines
+from errata.agent.show.progress.event_text import budget_text, comparison_text
+from errata.agent.show.progress.stage_progress import Clock, StageProgress
 from errata.tools.records import Comparison, Decision, Scorecard
 
 if TYPE_CHECKING:

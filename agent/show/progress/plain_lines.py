@@ -7,9 +7,9 @@ import time
 from typing import TextIO
 
 from errata.agent.run.reporter import BudgetView, Stage, StopReason
-from errata.agent.show.batch_lines import BatchLines
-from errata.agent.show.event_text import budget_text, comparison_text
-from errata.agent.show.stage_progress import Clock, StageProgress
+from errata.agent.show.progress.batch_lines import BatchLines
+from errata.agent.show.progress.event_text import budget_text, comparison_text
+from errata.agent.show.progress.stage_progress import Clock, StageProgress
 from errata.tools.records import Comparison, Decision, Scorecard
 
 FIRST_SECONDS, MOST_SECONDS = 60.0, 300.0

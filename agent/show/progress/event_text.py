@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from errata.agent.run.outcome import percent
 from errata.agent.run.reporter import BudgetView
+from errata.agent.run.sentences import percent
 from errata.tools.records import Comparison
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from errata.agent.run.outcome import percent
 from errata.agent.run.reporter import Stage
-from errata.agent.show.event_text import amount_text, remaining_text
+from errata.agent.run.sentences import percent
+from errata.agent.show.progress.event_text import amount_text, remaining_text
 
 Clock = Callable[[], float]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from errata.agent.run.folder import RunFolder
-from errata.agent.run.reply_store import ReplyStore
+from errata.agent.run.teacher.replies import ReplyStore
 from errata.tools.data.firewall import question_key
 from errata.tools.records import Problem, Record
 

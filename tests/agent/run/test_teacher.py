@@ -9,9 +9,9 @@ import pytest
 
 from errata.agent.run.folder import RunFolder
 from errata.agent.run.receipts import Receipts
-from errata.agent.run.recorded_teacher import RecordingTeacher
-from errata.agent.run.reply_store import ReplyStore
-from errata.agent.run.split_guard import TestSplitGuard, TestSplitLeak, find_test_leaks
+from errata.agent.run.teacher.recorded import RecordingTeacher
+from errata.agent.run.teacher.replies import ReplyStore
+from errata.agent.run.teacher.split_guard import TestSplitGuard, TestSplitLeak, find_test_leaks
 from errata.tools.errors import BudgetSpent, OperatorError
 from errata.tools.records import Problem
 from errata.tools.teacher.protocol import MissingSkillRequest, OptionRequest, RequiredSkillsRequest, Teacher

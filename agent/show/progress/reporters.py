@@ -9,8 +9,8 @@ import sys
 from typing import Protocol, TextIO
 
 from errata.agent.run.reporter import Reporter
-from errata.agent.show.json_lines import JsonReporter
-from errata.agent.show.plain_lines import PlainReporter
+from errata.agent.show.progress.json_lines import JsonReporter
+from errata.agent.show.progress.plain_lines import PlainReporter
 
 
 class ClosableReporter(Reporter, Protocol):
@@ -28,6 +28,6 @@ def make_reporter(*, json_lines: bool, stream: TextIO | None = None) -> Closable
         return JsonReporter(stream)
     if not stream.isatty():
         return PlainReporter(stream)
-    from errata.agent.show.live import LiveReporter
+    from errata.agent.show.progress.terminal import LiveReporter
 
     return LiveReporter()

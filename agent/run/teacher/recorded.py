@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from errata.agent.run.folder import RunFolder
-from errata.agent.run.reply_store import ReplyStore
-from errata.agent.run.split_guard import TestSplitGuard
+from errata.agent.run.teacher.replies import ReplyStore
+from errata.agent.run.teacher.split_guard import TestSplitGuard
 from errata.tools.errors import BudgetSpent
 from errata.tools.records import Problem, Record, digest
 from errata.tools.teacher.protocol import (
