@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 
 from errata.agent.cli.main import main
-from errata.agent.settings.tree import RetrieveSettings, SourceSettings
+from errata.agent.settings.data import SourceSettings
+from errata.agent.settings.tree import RetrieveSettings
 from errata.tools.data.read import FormatName, SourceOptions, scan_rows
 from errata.tools.data.read.detect import detect_format
 from errata.tools.skills.options import SkillOptions

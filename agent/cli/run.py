@@ -8,13 +8,13 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from errata.agent.run.find import find_run, make_run
 from errata.agent.run.folder import RunFolder
-from errata.agent.run.outcome import Outcome, cost_by_stage, read_outcome
+from errata.agent.run.outcome import cost_by_stage, read_outcome
+from errata.agent.run.result import result_object, worked_seconds
 from errata.agent.run.sentences import chance_of
 from errata.agent.settings.file import DATA_VARIABLE, dump_settings, load_settings
 from errata.agent.settings.places import CONFIGS, OWN_SETTINGS, find_runs
@@ -127,39 +127,6 @@ def finish(folder: RunFolder, *, json_lines: bool, seconds: float) -> None:
     chance = chance_of(p for p in problems.values() if p.split == outcome.final_split)
     costs = cost_by_stage(folder.ledger())
     print("\n".join(outcome_lines(outcome, costs=costs, chance=chance, report=path)), flush=True)
-
-
-def result_object(outcome: Outcome, *, seconds: float) -> dict[str, Any]:
-    """The machine's summary; accuracies are fractions, None where not measured."""
-
-    def accuracy(checkpoint: str, split: Any) -> float | None:
-        card = outcome.scorecard(checkpoint, split)
-        return None if card is None else card.accuracy.value
-
-    return {
-        "run": outcome.run,
-        "gate_before": accuracy(outcome.base, "gate"),
-        "gate_after": accuracy(outcome.best, "gate"),
-        "test_before": accuracy(outcome.base, "test"),
-        "test_after": accuracy(outcome.best, "test"),
-        "accepted": outcome.accepted,
-        "seconds": round(seconds, 1),
-        "samples": len(outcome.lessons),
-        "stop_reason": outcome.stop_reason or "stopped_by_user",
-    }
-
-
-def worked_seconds(events: Sequence[Mapping[str, Any]]) -> float:
-    """Seconds that earlier processes worked on the run, from their first event to their last."""
-    total, first, last = 0.0, None, None
-    for event in events:
-        if event.get("stage") == "prepare":
-            continue  # comes before `started` and `resumed`
-        if event["event"] in ("started", "resumed"):
-            total += last - first if first is not None and last is not None else 0.0
-            first = event["at"]
-        last = event["at"]
-    return total + (last - first if first is not None and last is not None else 0.0)
 
 
 def resume_command(folder: RunFolder) -> str:

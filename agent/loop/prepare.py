@@ -10,8 +10,9 @@ from errata.agent.run.folder import RunFolder
 from errata.agent.run.receipts import Receipts
 from errata.agent.run.reporter import Reporter
 from errata.agent.run.teacher.split_guard import TestSplitGuard
+from errata.agent.settings.data import DataSettings, SourceSettings
 from errata.agent.settings.sources import read_source
-from errata.agent.settings.tree import DataSettings, Settings, SourceSettings
+from errata.agent.settings.tree import Settings
 from errata.tools.data.firewall import Firewall, FirewallOptions, Overlap, check_firewall
 from errata.tools.errors import OperatorError
 from errata.tools.records import Problem, SkippedRow, Split, digest

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from errata.agent.run.folder import RunFolder
 from errata.agent.run.outcome import read_settings
+from errata.agent.settings.data import DataSettings, SourceSettings
 from errata.agent.settings.sources import read_source
-from errata.agent.settings.tree import DataSettings, SourceSettings
 from errata.tools.errors import OperatorError
 from errata.tools.records import Problem, Split
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from errata.agent.settings.tree import DataSettings, SourceSettings
+from errata.agent.settings.data import DataSettings, SourceSettings
 from errata.tools.data.check import Verify
 from errata.tools.data.read import ReadResult, read_problems
 from errata.tools.records import Split, digest

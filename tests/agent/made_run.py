@@ -8,8 +8,9 @@ from pathlib import Path
 from PIL import Image
 
 from errata.agent.run.folder import RunFolder
+from errata.agent.settings.data import DataSettings, SourceSettings
 from errata.agent.settings.file import dump_settings
-from errata.agent.settings.tree import DataSettings, RunSettings, Settings, SourceSettings, StudentSettings
+from errata.agent.settings.tree import RunSettings, Settings, StudentSettings
 from errata.tools.records import (
     Attempt,
     Candidate,

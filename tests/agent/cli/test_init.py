@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from errata.agent.cli.main import main
+from errata.agent.settings.data import SourceSettings
 from errata.agent.settings.file import load_settings
 from errata.agent.settings.places import CODE
 from errata.agent.settings.sources import read_source
-from errata.agent.settings.tree import SourceSettings
 from tests.bad_inputs import call
 from tests.chat_server import Answer, ChatServer
 

@@ -7,8 +7,9 @@ import json
 import pytest
 
 from errata.agent.cli.main import main
-from errata.agent.cli.run import run_to_end, worked_seconds
+from errata.agent.cli.run import run_to_end
 from errata.agent.run.folder import RunFolder
+from errata.agent.run.result import worked_seconds
 from errata.agent.show.progress.reporters import ClosableReporter
 from errata.tools.errors import OperatorError, StopRequested
 from errata.tools.records import Problem

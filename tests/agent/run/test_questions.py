@@ -9,8 +9,9 @@ import pytest
 from errata.agent.loop.prepare import read_splits
 from errata.agent.run.folder import RunFolder
 from errata.agent.run.questions import validation_problems
+from errata.agent.settings.data import DataSettings, WorldSettings
 from errata.agent.settings.file import dump_settings
-from errata.agent.settings.tree import DataSettings, Settings, StudentSettings, WorldSettings
+from errata.agent.settings.tree import Settings, StudentSettings
 
 
 def test_the_world_is_found_where_it_was_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
