@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from math import cos, pi, sin
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,23 @@ RULES = [
 ]
 
 
-def draw_pack(folder: Path, *, context: list[Looks], candidates: list[Looks]) -> None:
-    """One picture in the way of the pack: frames of one pixel, single objects turned by 45 degrees."""
+def draw_pack(
+    folder: Path, *, context: list[Looks], candidates: list[Looks], middles: Sequence[tuple[float, float]] = ((0, 0),)
+) -> None:
+    """One picture in the way of the pack: frames of one pixel, objects turned by 45 degrees.
+
+    Each middle, in pixels from that of the panel, gets an object; with two of them they are half as large, and a gray
+    line lies between.
+    """
     image = Image.new("L", (336 * OVER, 336 * OVER), 255)
     pen = ImageDraw.Draw(image)
-    for (x, y), (kind, size, colour) in zip(PLACES, [*context, *candidates], strict=True):
-        middle_x, middle_y = (x + 29.15) * OVER, (y + 29.15) * OVER
-        radius = ((0.3 + 0.1 * size) * 28.75 + 0.4) * OVER
+    drawn = [(place, looks) for place, looks in zip(PLACES, [*context, *candidates], strict=True)]
+    for (x, y), (kind, size, colour), (right, down) in [(*pair, middle) for pair in drawn for middle in middles]:
+        middle_x, middle_y = (x + 29.15 + right) * OVER, (y + 29.15 + down) * OVER
+        radius = ((0.3 + 0.1 * size) * 28.75 / len(middles) + 0.4) * OVER
+        if right or down:
+            line = (x + 28.5, y, x + 29.5, y + 58) if right else (x, y + 28.5, x + 58, y + 29.5)
+            pen.rectangle([value * OVER for value in line], fill=128)
         if kind == 5:
             box = (middle_x - radius, middle_y - radius, middle_x + radius, middle_y + radius)
             pen.ellipse(box, fill=GRAYS[colour], outline=0, width=OVER)
@@ -89,6 +100,24 @@ def test_a_matrix_is_read_and_decided_by_its_labels(pack: Path) -> None:
     verdict = check_labels(matrix)
     assert verdict.fits == (0,)
     assert (verdict.confirmed, verdict.refuted) == (matrix.labels, ())
+
+
+@pytest.mark.parametrize(
+    ("topic", "middles"),
+    [
+        ("left_center_single_right_center_single", ((-14, 0), (14, 0))),
+        ("up_center_single_down_center_single", ((0, -14), (0, 14))),
+    ],
+)
+def test_halves_are_read_without_the_line_between_them(
+    tmp_path: Path, topic: str, middles: Sequence[tuple[float, float]]
+) -> None:
+    draw_pack(tmp_path, context=CONTEXT, candidates=CANDIDATES, middles=middles)
+    rules = [[number, *rule] for number in ("0", "1") for _, *rule in RULES]
+    (matrix,) = read_iraven(write_rows(tmp_path, {"topic": topic, "rules": rules})).matrices
+    verdict = check_labels(matrix)
+    assert verdict.fits == (0,)
+    assert len(verdict.confirmed) == 6
 
 
 def test_labels_that_the_picture_refutes_are_not_used(pack: Path) -> None:

@@ -133,6 +133,7 @@ def test_coarse_questions_are_true_and_come_first() -> None:
         asked = ask_matrix(matrix, settings=SETTINGS)
         assert [a.level for a in asked] == ["coarse"] * 4 + ["fine"] * 8 + ["rule"] * 2
         assert [a.answer for a in asked[:4]] == ["12", "4", matrix.configuration.words, "8"]
+        assert all(int(option) % 3 == 0 for option in asked[0].options)
 
 
 def test_rule_questions_are_true() -> None:
@@ -179,6 +180,9 @@ def test_fine_questions_are_shuffled_and_the_trap_is_found() -> None:
     assert measure_grid_order(grid) == 1.0
     assert measure_grid_order([p for p in grid if p.metadata["level"] != "fine"]) == 0.0
     assert {p.question for p in shuffled} == {p.question for p in grid}
+    few = [p for p in grid if p.metadata["level"] == "fine" and p.metadata["order"] < 4 + 3]
+    assert measure_grid_order(few) == 1.0
+    assert measure_grid_order([p for p in few if p.metadata["order"] < 4 + 2]) == 0.0
 
 
 def test_rows_are_good_problems() -> None:
@@ -209,13 +213,21 @@ def test_symbols_say_what_the_panels_hold() -> None:
 
 def test_uncertain_symbols_are_distributions_that_favour_the_truth() -> None:
     settings = SETTINGS.model_copy(update={"kind": "symbols", "confounders": 2, "uncertainty": 0.8})
-    matrix = make(1, configurations=("centre",))[0]
-    for line, panel in zip(write_symbols(matrix, settings=settings).split("\n")[3:], matrix.candidates, strict=True):
+    lines = [
+        pair
+        for matrix in make(20, configurations=("centre",))
+        for pair in zip(write_symbols(matrix, settings=settings).split("\n")[3:], matrix.candidates, strict=True)
+    ]
+    beside = set()
+    for line, panel in lines:
         _, size, colour = panel[0].looks[0]
         for name, value in (("size", size), ("colour", colour)):
             (text,) = re.findall(rf"{name} ([^,]+)", line)
             shares = {int(v): float(p) for v, p in re.findall(r"(\d+) \(([\d.]+)\)", text)}
             assert max(shares, key=lambda v: shares[v]) == value
             assert sum(shares.values()) == pytest.approx(1)
+            assert set(shares) <= {value - 1, value, value + 1} - {-1, 10}
             assert shares[value] >= 0.6
+            beside |= {v - value for v in shares}
         assert len(re.findall(r"property \d", line)) == 2
+    assert beside == {-1, 0, 1}
