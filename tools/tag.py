@@ -1,6 +1,4 @@
-"""Skills: the one that a mistake shows to be missing, and those that a sample needs (P1 3.4, 3.5; methods,
-3).
-"""
+"""Skills: the one that a mistake shows to be missing, and those that a sample needs (P1 3.4, 3.5; methods, 3)."""
 
 from __future__ import annotations
 

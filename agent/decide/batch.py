@@ -21,9 +21,7 @@ class Allotment(TypedDict):
 
 
 class ToolResult(Record):
-    """What one call brought.
-    `answer` goes to the model, `outcome` into the decision, the records into the batch.
-    """
+    """What one call brought. `answer` goes to the model, `outcome` into the decision, the records into the batch."""
 
     answer: dict[str, Any]
     outcome: str

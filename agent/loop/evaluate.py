@@ -29,9 +29,7 @@ def read_checkpoint(name: str, *, context: Context) -> Checkpoint:
 def measure_checkpoint(
     checkpoint: Checkpoint, *, splits: Sequence[Split], iteration: int, context: Context
 ) -> dict[Split, Scorecard]:
-    """Answers that are on disk are not asked for again.
-    The splits are answered together, scored one by one.
-    """
+    """Answers that are on disk are not asked for again. The splits are answered together, scored one by one."""
     from errata.tools.evaluate.score import make_scorecard
 
     total = sum(len(context.problems[split]) for split in splits)

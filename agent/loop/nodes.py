@@ -1,6 +1,4 @@
-"""The nodes of the graph: each reads records,
-calls one tool, writes records, and returns the change of state.
-"""
+"""The nodes of the graph: each reads records, calls one tool, writes records, and returns the change of state."""
 
 from __future__ import annotations
 
@@ -61,9 +59,7 @@ def triage(state: LoopState, *, context: Context) -> Change:
 
 
 def allocate(state: LoopState, *, context: Context) -> Change:
-    """Cut the errors of the best checkpoint into batches,
-    and divide what the iteration may use among them.
-    """
+    """Cut the errors of the best checkpoint into batches, and divide what the iteration may use among them."""
     iteration, settings = state["iteration"] + 1, context.settings
     with context.timed("allocate", iteration=iteration) as summary:
         wrong = sorted(

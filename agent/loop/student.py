@@ -59,9 +59,7 @@ class LocalStudent:
         max_seconds: float | None,
         on_progress: Callable[[int, int, float | None], None],
     ) -> Checkpoint:
-        """See `Student`.
-        The recipe's seed is moved on by the run's, so that a run with another seed trains anew.
-        """
+        """See `Student`. The recipe's seed is moved on by the run's, so that a run with another seed trains anew."""
         recipe = self._settings.train
         caps = [cap for cap in (recipe.max_seconds, max_seconds) if cap is not None]
         changes = {"seed": recipe.seed + self._settings.run.seed, "max_seconds": min(caps) if caps else None}

@@ -26,9 +26,7 @@ DISK_FAULTS = {
 
 @contextlib.contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
-    """Turn what an operator can mend (full disk, no permission) into one line;
-    other faults pass as they are.
-    """
+    """Turn what an operator can mend (full disk, no permission) into one line; other faults pass as they are."""
     try:
         yield
     except OSError as error:

@@ -38,9 +38,7 @@ def make_run(root: Path, name: str) -> RunFolder:
 
 
 def find_run(root: Path, name: str) -> RunFolder:
-    """The run called `name` under `root`, or at the path `name`;
-    `last` is the newest. Raises OperatorError.
-    """
+    """The run called `name` under `root`, or at the path `name`; `last` is the newest. Raises OperatorError."""
     runs = list_runs(root)
     if name == "last" and runs:
         return RunFolder(max(runs, key=lambda run: (run.path / "settings.yaml").stat().st_mtime).path)

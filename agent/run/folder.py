@@ -56,9 +56,7 @@ class RunFolder:
         write_atomically(self.path / name, self._mark(to_jsonl(records)))
 
     def read_records(self, name: str, kind: type[R]) -> list[R]:
-        """The records of `name`, empty when there are none.
-        Raises OperatorError for a file that was altered.
-        """
+        """The records of `name`, empty when there are none. Raises OperatorError for a file that was altered."""
         path = self.path / name
         try:
             return list(from_jsonl(self._unmark(path.read_text(encoding="utf-8")), kind))
@@ -71,9 +69,7 @@ class RunFolder:
             ) from None
 
     def merge_records(self, name: str, records: Sequence[R], *, kind: type[R], key: str = "id") -> None:
-        """Add records by their `key` fields (by comma): a known one is replaced in its place,
-        a new one appended.
-        """
+        """Add records by their `key` fields (by comma): a known one is replaced in its place, a new one appended."""
         fields = key.split(",")
         merged = {
             tuple(getattr(record, field) for field in fields): record

@@ -1,6 +1,4 @@
-"""From a YAML file and dotted overrides to `Settings`;
-every error names file, line, key, value and remedy.
-"""
+"""From a YAML file and dotted overrides to `Settings`; every error names file, line, key, value and remedy."""
 
 from __future__ import annotations
 

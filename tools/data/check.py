@@ -128,9 +128,7 @@ def resolve_target(answer: object, choices: Sequence[str], *, field: str) -> str
 
 
 def resolve_path(path: object, *, root: str) -> str:
-    """Absolute path of a picture; must stay within `root` (lexically: links inside the folder are the
-    owner's).
-    """
+    """Absolute path of a picture; must stay within `root` (lexically: links inside the folder are the owner's)."""
     if not isinstance(path, str) or not path or "\0" in path:
         raise RowError("images", "path is empty or broken", value=path, remedy="give a path in the data folder")
     full = os.path.normpath(os.path.join(root, path))
@@ -140,9 +138,7 @@ def resolve_path(path: object, *, root: str) -> str:
 
 
 def check_image(full: str, *, sha256: str, verify: Verify) -> str:
-    """The sha256 of the file's bytes. `exists` trusts a given hash, `hash` compares it, `decode` reads the
-    pixels.
-    """
+    """The sha256 of the file's bytes. `exists` trusts a given hash, `hash` compares it, `decode` reads the pixels."""
     if not os.path.isfile(full):
         raise RowError("images", "no such picture", value=full, remedy="copy it there or mend the path")
     if sha256 and verify == "exists":

@@ -137,9 +137,7 @@ def content_keys(
 
 
 def plan_batches(problems: Sequence[Problem], *, size: int) -> list[tuple[Problem, ...]]:
-    """Fixed batches by (pictures, length of the text, id): like beside like, and nothing depends on the
-    workers.
-    """
+    """Fixed batches by (pictures, length of the text, id): like beside like, and nothing depends on the workers."""
 
     def length(problem: Problem) -> tuple[int, int, str]:
         return (

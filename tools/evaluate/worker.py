@@ -46,9 +46,7 @@ def run_evaluation(folder: Path, emit: Emit) -> None:
 
 @torch.inference_mode()
 def answer_batch(problems: Sequence[Problem], *, student: Student, job: EvaluateJob) -> list[str]:
-    """Responses in order, special tokens removed. Raises `OperatorError` for a picture that cannot be
-    read.
-    """
+    """Responses in order, special tokens removed. Raises `OperatorError` for a picture that cannot be read."""
     inputs = encode_prompts(
         problems, student=student, prompt=job.model.prompt, image_first=job.model.image_first
     )
@@ -62,9 +60,7 @@ def answer_batch(problems: Sequence[Problem], *, student: Student, job: Evaluate
 
 
 def has_plain_positions(model: Any) -> bool:
-    """Whether positions simply count tokens; models with rotary positions in two or three axes go by
-    `generate`.
-    """
+    """Whether positions simply count tokens; models with rotary positions in two or three axes go by `generate`."""
     return not hasattr(model.model, "get_rope_index") and not model.config.is_encoder_decoder
 
 

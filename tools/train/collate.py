@@ -97,9 +97,7 @@ def _template(student: Student, messages: list[dict[str, Any]], *, where: str, p
 
 
 def encode_prompts(problems: Sequence[Problem], *, student: Student, prompt: str, image_first: bool) -> Any:
-    """A left-padded batch for generation: the processor's tensors, first axis = sample. Raises
-    `OperatorError`.
-    """
+    """A left-padded batch for generation: the processor's tensors, first axis = sample. Raises `OperatorError`."""
     texts, pictures = [], []
     for problem in problems:
         messages = make_messages(problem, prompt=prompt, image_first=image_first)
@@ -116,9 +114,7 @@ def encode_prompts(problems: Sequence[Problem], *, student: Student, prompt: str
 
 
 def encode_sample(problem: Problem, *, student: Student, prompt: str, image_first: bool) -> Encoded:
-    """One training sample with labels on the answer and its end token only. Raises `OperatorError` with
-    the row.
-    """
+    """One training sample with labels on the answer and its end token only. Raises `OperatorError` with the row."""
     where = f"problem {problem.id}"
     messages = make_messages(problem, prompt=prompt, image_first=image_first)
     reply = {"role": "assistant", "content": [{"type": "text", "text": student_answer(problem)}]}
@@ -151,9 +147,7 @@ def encode_sample(problem: Problem, *, student: Student, prompt: str, image_firs
 
 
 def collate(samples: Sequence[Encoded], *, student: Student) -> dict[str, torch.Tensor]:
-    """Right-padded batch of shape (samples, longest); pictures joined along their first axis, zero-padded
-    to fit.
-    """
+    """Right-padded batch of shape (samples, longest); pictures joined along their first axis, zero-padded to fit."""
     longest = max(len(sample.ids) for sample in samples)
     pad = student.tokenizer.pad_token_id or 0
     batch = {

@@ -1,6 +1,4 @@
-"""Open a student from disk: model, processor, adapter. The same path for the embedded student and for a
-user's 7B.
-"""
+"""Open a student from disk: model, processor, adapter. The same path for the embedded student and for a user's 7B."""
 
 from __future__ import annotations
 
@@ -37,9 +35,7 @@ class Student(NamedTuple):
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is an accelerator when there is one; never switches in silence from a device that was asked
-    for.
-    """
+    """`auto` is an accelerator when there is one; never switches in silence from a device that was asked for."""
     if name == "cuda" and not torch.cuda.is_available():
         raise OperatorError("no CUDA device", where="device", value=name, remedy="set device to auto or cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -12,9 +12,7 @@ from errata.tools.records import seed_of
 
 
 def plan_epoch(lengths: Sequence[int], *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Batches of sample numbers: shuffled, then sorted by length within stretches of 8 batches to save
-    padding.
-    """
+    """Batches of sample numbers: shuffled, then sorted by length within stretches of 8 batches to save padding."""
     rng = random.Random(seed_of("epoch", seed, epoch))
     order = rng.sample(range(len(lengths)), len(lengths))
     stretch = 8 * batch_size

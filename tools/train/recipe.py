@@ -44,9 +44,7 @@ class Recipe(Record):
     max_steps: int | None = Field(default=None, ge=1)
     """Caps the number of optimiser steps; the schedule is stretched to it."""
     max_seconds: float | None = Field(default=None, gt=0)
-    """Hard bound on the wall clock of one process. It makes results depend on the machine: for rescue
-    only.
-    """
+    """Hard bound on the wall clock of one process. It makes results depend on the machine: for rescue only."""
     save_every: int = Field(default=50, ge=1)
     """Optimiser steps between two training states on disk."""
     max_tokens: int = Field(default=2048, ge=8)

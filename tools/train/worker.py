@@ -195,9 +195,7 @@ def unknown_share(samples: Sequence[Encoded], *, token: int | None) -> float:
 
 
 def encode_all(job: TrainJob, student: Student) -> tuple[list[Encoded], int]:
-    """All samples as tensors, once, and how many were skipped as too long. Raises `OperatorError` with the
-    row.
-    """
+    """All samples as tensors, once, and how many were skipped as too long. Raises `OperatorError` with the row."""
     samples, skipped = [], 0
     for problem in job.problems:
         sample = encode_sample(

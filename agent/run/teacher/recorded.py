@@ -54,9 +54,7 @@ CHUNK = 256
 
 
 class RecordingTeacher:
-    """Satisfies `Teacher`;
-    see the module's docstring. `scoped` gives one with a stage and a budget of its own.
-    """
+    """Satisfies `Teacher`; see the module's docstring. `scoped` gives one with a stage and a budget of its own."""
 
     def __init__(
         self,
@@ -70,9 +68,7 @@ class RecordingTeacher:
         iteration: int = 0,
         allowance: int | None = None,
     ) -> None:
-        """`identity` stands for the teacher and its options in the keys;
-        `allowance` caps `asked`, None does not.
-        """
+        """`identity` stands for the teacher and its options in the keys; `allowance` caps `asked`, None does not."""
         self.name, self.operations = teacher.name, teacher.operations
         self._teacher, self._store, self._folder, self._guard = teacher, store, folder, guard
         self._identity, self._stage, self._iteration = identity, stage, iteration

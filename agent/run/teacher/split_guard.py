@@ -45,9 +45,7 @@ def _content(problem: Problem) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def find_test_leaks(folder: RunFolder, problems: Mapping[str, Problem]) -> list[str]:
-    """Ids of test problems that occur in any teacher request or decision of a run;
-    empty is as it should be.
-    """
+    """Ids of test problems that occur in any teacher request or decision of a run; empty is as it should be."""
     store = ReplyStore(folder.path / "teacher.sqlite")
     said = [f'"{row[4]}" {row[5]}' for row in store.rows()]
     store.close()

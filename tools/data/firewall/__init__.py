@@ -47,9 +47,7 @@ DEFAULT = FirewallOptions()
 def check_firewall(
     pool: Sequence[Problem], *, against: Mapping[Split, Sequence[Problem]], options: FirewallOptions = DEFAULT
 ) -> FirewallResult:
-    """Raise OperatorError that names the first overlap (policy `stop`), or leave all of them out
-    (`exclude`).
-    """
+    """Raise OperatorError that names the first overlap (policy `stop`), or leave all of them out (`exclude`)."""
     overlaps = list(find_overlaps(pool, against=against, options=options))
     if overlaps and options.policy == "stop":
         first = overlaps[0]

@@ -40,9 +40,7 @@ def kind_of(key: Key) -> str:
 
 
 def question_key(problem: Problem) -> tuple[str, ...]:
-    """The words of a question and its choices, without case, spacing, closing marks and the order of
-    choices.
-    """
+    """The words of a question and its choices, without case, spacing, closing marks and the order of choices."""
     return (normalise_text(problem.question), *sorted(normalise_text(choice) for choice in problem.choices))
 
 

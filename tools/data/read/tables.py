@@ -19,9 +19,7 @@ INSTALL = "install the extra: pip install 'errata-vlm[scale]'"
 
 
 def read_rows(file: Path, options: SourceOptions, split: Split | None) -> Iterator[RawRow]:
-    """Rows by the ending of the file: .json, .csv, .tsv, .parquet; lines of JSON for any other. `.gz` may
-    follow.
-    """
+    """Rows by the ending of the file: .json, .csv, .tsv, .parquet; lines of JSON for any other. `.gz` may follow."""
     del options, split
     ending = _ending(file)
     if ending in DELIMITERS:
