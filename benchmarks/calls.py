@@ -192,8 +192,8 @@ def table_rows(result: dict[str, Any]) -> list[list[object]]:
     ]
     rows.append(["packed pass", 1, result["packed_tokens"], 0.0])
     for scan in ("full", "skip") if result["served"] else ():
-        told = result["served"][scan]
-        rows.append([f"{scan}, on vLLM, as it counts", told["calls"], told["tokens"], told["cached_share"]])
+        summary = result["served"][scan]
+        rows.append([f"{scan}, on vLLM, as it counts", summary["calls"], summary["tokens"], summary["cached_share"]])
     return rows
 
 

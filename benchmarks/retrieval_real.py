@@ -180,8 +180,8 @@ def list_examples(
         for kind in kinds:
             hits = [known[hit.sample_id] for hit in indexes[kind].search(question.skill, 1000)]
             first = next((row for row in hits if question.skill not in row["skills"]), None)
-            told = "nothing" if first is None else f"{'; '.join(first['skills'])} ({first['topic']}, {first['id']})"
-            lines.append(f"  - {kind}: {told}")
+            summary = "nothing" if first is None else f"{'; '.join(first['skills'])} ({first['topic']}, {first['id']})"
+            lines.append(f"  - {kind}: {summary}")
     return lines
 
 

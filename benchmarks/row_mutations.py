@@ -97,8 +97,8 @@ def scienceqa_json(name: str, rng: random.Random) -> Row:
     """A value of ScienceQA's problems.json; the key is `id`."""
     fields = {"question": f"Which is {name}?", "choices": ["red", "blue", "green"], "answer": rng.randrange(3)}
     more = {"hint": "Look.", "image": "image.png", "task": "closed choice", "grade": "grade2", "subject": "art"}
-    told = {"topic": "colours", "category": "hues", "skill": "Name a hue", "lecture": "", "solution": "It is so."}
-    return {"id": name, **fields, **more, **told, "split": "train"}
+    result = {"topic": "colours", "category": "hues", "skill": "Name a hue", "lecture": "", "solution": "It is so."}
+    return {"id": name, **fields, **more, **result, "split": "train"}
 
 
 def mmbench(name: str, rng: random.Random) -> Row:

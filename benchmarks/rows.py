@@ -135,8 +135,8 @@ def judge(case: Case) -> Account:
     if fault is not None:
         return Account(0, 0, 0, 0, repr(fault), False)
     if future.result() == 2 and not out.getvalue():
-        told = err.getvalue().startswith("errata: ") and err.getvalue().count("\n") == 1
-        return Account(0, 0, 3 if told else 0, 0 if told else 3, "", False)
+        summary = err.getvalue().startswith("errata: ") and err.getvalue().count("\n") == 1
+        return Account(0, 0, 3 if summary else 0, 0 if summary else 3, "", False)
     report = json.loads(out.getvalue())
     with ThreadPoolExecutor(1) as pool:
         after = pool.submit(use_accepted, case)

@@ -43,7 +43,7 @@ QUICK = WorldSizes(pool=1000, diagnosis=100, gate=100, test=1)
 SEED, DRAWS = 7, 3
 
 
-class Bench(NamedTuple):
+class Setup(NamedTuple):
     """A world, what the base student got wrong in it, and what is there to choose with."""
 
     request: Request
@@ -57,7 +57,7 @@ class Bench(NamedTuple):
     """Of diagnosis and index, which the searching methods share."""
 
 
-def prepare_bench(folder: Path, *, sizes: WorldSizes, budget: int) -> Bench:
+def prepare_setup(folder: Path, *, sizes: WorldSizes, budget: int) -> Setup:
     """Evaluate, diagnose, index."""
     student = load_settings(CONFIG, []).student
     world = generate_world(folder / world_name(seed=SEED, sizes=sizes), seed=SEED, sizes=sizes).folder
@@ -78,7 +78,7 @@ def prepare_bench(folder: Path, *, sizes: WorldSizes, budget: int) -> Bench:
     embedding = HashingEmbedding()
     dense = open_dense(folder / "selection-index", lexical, embedding=embedding)
     indexed = time.perf_counter()
-    return Bench(
+    return Setup(
         request=Request(pool, budget, skills=skills, validation=list(diagnosis.values())),
         means=Means(
             search=lexical,
@@ -110,13 +110,13 @@ def make_queries(
     }
 
 
-def load_models(bench: Bench) -> None:
+def load_models(setup: Setup) -> None:
     """Import and load what the models need, so that no method's seconds hold another one's share of it."""
-    (sample,) = list(bench.request.pool.values())[:1]
-    assert bench.means.perplexity is not None
-    assert bench.means.gradients is not None
-    bench.means.perplexity([make_exchange(sample)])
-    bench.means.gradients([sample])
+    (sample,) = list(setup.request.pool.values())[:1]
+    assert setup.means.perplexity is not None
+    assert setup.means.gradients is not None
+    setup.means.perplexity([make_exchange(sample)])
+    setup.means.gradients([sample])
 
 
 def name_skills(
@@ -154,22 +154,22 @@ def true_skill(problem: Problem) -> str:
     return FAMILIES[str(problem.metadata["family"])].focus
 
 
-def choose(name: str, bench: Bench) -> tuple[list[Candidate], float]:
+def choose(name: str, setup: Setup) -> tuple[list[Candidate], float]:
     """What a method chooses, accepted alone, and its seconds; `random` is the mean of its draws."""
     began = time.perf_counter()
     seeds = range(DRAWS) if name == "random" else range(1)
     chosen = []
     for seed in seeds:
-        selection = METHODS[name](bench.request._replace(seed=seed), means=bench.means)
+        selection = METHODS[name](setup.request._replace(seed=seed), means=setup.means)
         chosen += [c for c in selection.candidates if c.accepted]
     return chosen, (time.perf_counter() - began) / len(seeds)
 
 
-def score_choice(candidates: Sequence[Candidate], *, seconds: float, draws: int, bench: Bench) -> dict[str, float]:
+def score_choice(candidates: Sequence[Candidate], *, seconds: float, draws: int, setup: Setup) -> dict[str, float]:
     """Share about what is lacking, with its Wilson interval over samples, and the rest of a row."""
     about = [true_skill(c.problem) for c in candidates]
     share = wilson(sum(skill in LACKING for skill in about), len(about))
-    known = [bench.need[skill] for skill in about if skill in bench.need]
+    known = [setup.need[skill] for skill in about if skill in setup.need]
     unique = len({c.problem.id for c in candidates}) if draws == 1 else len(candidates) / draws
     return {
         "lacking": share.value,
@@ -182,17 +182,17 @@ def score_choice(candidates: Sequence[Candidate], *, seconds: float, draws: int,
     }
 
 
-def run_methods(bench: Bench) -> dict[str, dict[str, float]]:
+def run_methods(setup: Setup) -> dict[str, dict[str, float]]:
     """All methods by name, then the ablations of errata-bm25."""
     rows: dict[str, dict[str, float]] = {}
     for name in METHODS:
-        chosen, seconds = choose(name, bench)
+        chosen, seconds = choose(name, setup)
         draws = DRAWS if name == "random" else 1
-        rows[name] = score_choice(chosen, seconds=seconds, draws=draws, bench=bench)
-    for name, skills in bench.queries.items():
-        altered = bench._replace(request=bench.request._replace(skills=skills))
+        rows[name] = score_choice(chosen, seconds=seconds, draws=draws, setup=setup)
+    for name, skills in setup.queries.items():
+        altered = setup._replace(request=setup.request._replace(skills=skills))
         chosen, seconds = choose("errata-bm25", altered)
-        rows[f"errata-bm25, {name}"] = score_choice(chosen, seconds=seconds, draws=1, bench=bench)
+        rows[f"errata-bm25, {name}"] = score_choice(chosen, seconds=seconds, draws=1, setup=setup)
     return rows
 
 
@@ -200,16 +200,16 @@ def main() -> None:
     """Run everything and write the table."""
     arguments = parse_arguments(__doc__ or "")
     sizes, budget = (QUICK, 100) if arguments.quick else (FULL, 300)
-    bench = prepare_bench(arguments.runs_dir, sizes=sizes, budget=budget)
-    load_models(bench)
-    scores = run_methods(bench)
-    base = sum(true_skill(p) in LACKING for p in bench.request.pool.values()) / len(bench.request.pool)
-    shared = {f"{name}_seconds": round(value, 2) for name, value in bench.seconds.items()}
+    setup = prepare_setup(arguments.runs_dir, sizes=sizes, budget=budget)
+    load_models(setup)
+    scores = run_methods(setup)
+    base = sum(true_skill(p) in LACKING for p in setup.request.pool.values()) / len(setup.request.pool)
+    shared = {f"{name}_seconds": round(value, 2) for name, value in setup.seconds.items()}
     result = {
         "pool": sizes.pool,
         "budget": budget,
-        "errors": bench.errors,
-        "missing_skills": len(bench.request.skills),
+        "errors": setup.errors,
+        "missing_skills": len(setup.request.skills),
         "share_in_pool": base,
         **shared,
         "methods": {name: {k: round(v, 4) for k, v in row.items()} for name, row in scores.items()},

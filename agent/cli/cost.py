@@ -11,7 +11,7 @@ from errata.agent.run.find import find_run
 
 
 def run_cost(arguments: argparse.Namespace) -> int:
-    """Print the sums; a figure that nobody knows is a dash, and null as JSON."""
+    """Print the sums; an unknown figure is a dash, and null in JSON."""
     cost = cost_of(find_run(arguments.runs_dir, arguments.run))
     if arguments.json:
         print(json.dumps(cost))
@@ -25,13 +25,13 @@ def run_cost(arguments: argparse.Namespace) -> int:
     rows = [[show(row[name]) for name in (*GROUP, *SUMS)] for row in cost["rows"]]
     rows.append(["total", "", "", "", *(show(cost["total"][name]) for name in SUMS)])
     make_console().print(fill_table(make_table("Paid to endpoints (in, out and cached are tokens)", *columns), rows))
-    for line in tell_rest(cost):
+    for line in lines_below(cost):
         print(line)
     return 0
 
 
-def tell_rest(cost: dict[str, Any]) -> list[str]:
-    """What stands below the table: amounts that are not exact, what was in flight, the caps."""
+def lines_below(cost: dict[str, Any]) -> list[str]:
+    """Lines below the table: inexact amounts, requests in flight, caps."""
     lost, held, caps = cost["lost"], cost["held"], cost["caps"]
     lines = []
     if cost["unpriced"]:

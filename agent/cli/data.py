@@ -23,7 +23,7 @@ TOP = 20
 
 
 def run_data(arguments: argparse.Namespace) -> int:
-    """Dispatch; 2 when `check` finds an error."""
+    """Run the action; returns 2 if `check` finds an error."""
     actions = {"check": run_check, "convert": run_convert, "stats": run_stats}
     return actions[arguments.action](arguments)
 
@@ -82,7 +82,7 @@ class Source:
             raise OperatorError(f"no usable row: {first}", where=str(arguments.path), remedy="see: errata data check")
 
     def tell(self) -> None:
-        """Say on stderr what was left out."""
+        """Print on stderr what was left out."""
         for reason, number in self.skipped.items():
             print(f"errata: left out {number} x {reason}", file=sys.stderr)
         if self.findings:
@@ -108,7 +108,7 @@ def run_convert(arguments: argparse.Namespace) -> int:
         remedy = "mend them (errata data check), or allow a share with --max-bad-share"
         raise OperatorError(what, where=str(arguments.path), remedy=remedy)
     result = write_problems(source.problems, file=out, format=arguments.to)
-    told = {
+    summary = {
         "from": source.format,
         "to": arguments.to,
         "out": str(out),
@@ -120,7 +120,7 @@ def run_convert(arguments: argparse.Namespace) -> int:
     }
     source.tell()
     if arguments.json:
-        print(json.dumps(told))
+        print(json.dumps(summary))
     else:
         info = f", {result.info}" if result.info else ""
         print(f"{out}: {result.rows} problems as {arguments.to}, {result.copied} pictures copied{info}")

@@ -45,7 +45,7 @@ def run_eval(arguments: argparse.Namespace) -> int:
 
 
 def check_out(path: Path) -> None:
-    """Raise OperatorError where no file can be, before anything is asked."""
+    """Raise OperatorError if the file cannot be written, before any question is asked."""
     above = next(p for p in path.absolute().parents if p.exists())
     if path.is_dir() or not above.is_dir():
         what = "a folder stands where a file is needed" if path.is_dir() else f"{above} is no folder"
@@ -65,12 +65,12 @@ def answer(problems: list[Problem], arguments: argparse.Namespace) -> list[Attem
         prompt=arguments.prompt,
         image_first=arguments.image_first,
     )
-    told = time.monotonic()
+    result = time.monotonic()
 
     def tell(done: int, total: int, correct: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= PROGRESS_SECONDS:
-            told = time.monotonic()
+        nonlocal result
+        if time.monotonic() - result >= PROGRESS_SECONDS:
+            result = time.monotonic()
             print(f"evaluate {done}/{total}, {100 * correct / done:.1f} % right", file=sys.stderr, flush=True)
 
     options = GenerateOptions(max_new_tokens=arguments.max_new_tokens, batch_size=arguments.batch)

@@ -30,15 +30,15 @@ OFF = "dense search is off: no embedding was chosen (--embedding)"
 def run_index(arguments: argparse.Namespace) -> int:
     """Run one of the commands; returns the exit code."""
     actions = {"build": _build, "add": _add, "search": _search, "stats": _stats}
-    told, lines = actions[arguments.action](arguments)
-    print(json.dumps(told, ensure_ascii=False) if arguments.json else "\n".join(lines))
+    result, lines = actions[arguments.action](arguments)
+    print(json.dumps(result, ensure_ascii=False) if arguments.json else "\n".join(lines))
     return 0
 
 
-Told = tuple[dict[str, Any], list[str]]
+Printed = tuple[dict[str, Any], list[str]]
 
 
-def _build(arguments: argparse.Namespace) -> Told:
+def _build(arguments: argparse.Namespace) -> Printed:
     from errata.agent.cli.index_samples import open_samples
     from errata.tools.retrieve.index_files import build_index
 
@@ -61,7 +61,7 @@ def _build(arguments: argparse.Namespace) -> Told:
     return _tell(folder, made, file, dense=dense)
 
 
-def _add(arguments: argparse.Namespace) -> Told:
+def _add(arguments: argparse.Namespace) -> Printed:
     from errata.agent.cli.index_samples import open_samples
     from errata.tools.retrieve.index_files import add_samples, require_manifest
 
@@ -87,7 +87,7 @@ def _note_skills(samples: Iterator[Sample], new: dict[str, None]) -> Iterator[Sa
         yield sample
 
 
-def _search(arguments: argparse.Namespace) -> Told:
+def _search(arguments: argparse.Namespace) -> Printed:
     if not arguments.query.strip():
         raise OperatorError("nothing to look for", where="SKILL", value=arguments.query, remedy="give it in words")
     index = _open_lexical(arguments.folder)
@@ -95,9 +95,9 @@ def _search(arguments: argparse.Namespace) -> Told:
     search = _choose_mode(arguments.folder, index, arguments.mode, where)
     hits = search.search(arguments.query, arguments.k)
     found = [_explain(index, arguments.query, hit) for hit in hits]
-    told = {"query": arguments.query, "mode": arguments.mode, "index": str(arguments.folder), "hits": found}
+    result = {"query": arguments.query, "mode": arguments.mode, "index": str(arguments.folder), "hits": found}
     lines = [line for rank, entry in enumerate(found, start=1) for line in _hit_lines(rank, entry)]
-    return told, lines or [f"no sample needs anything like {arguments.query!r}"]
+    return result, lines or [f"no sample needs anything like {arguments.query!r}"]
 
 
 def _explain(index: SkillIndex, query: str, hit: Hit) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _hit_lines(rank: int, entry: dict[str, Any]) -> list[str]:
     ]
 
 
-def _stats(arguments: argparse.Namespace) -> Told:
+def _stats(arguments: argparse.Namespace) -> Printed:
     from errata.tools.retrieve.index_files import disk_bytes, require_manifest
 
     folder = arguments.folder
@@ -125,7 +125,7 @@ def _stats(arguments: argparse.Namespace) -> Told:
     counts = index.count_skills()
     top = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:10]
     embedding = _read_choice(folder)["embedding"]
-    told = {
+    result = {
         "samples": len(index),
         "without_skill": sum(source.empty for source in manifest.sources),
         "skipped_rows": sum(source.skipped for source in manifest.sources),
@@ -138,7 +138,8 @@ def _stats(arguments: argparse.Namespace) -> Told:
         "top_skills": [{"skill": skill, "samples": count} for skill, count in top],
     }
     lines = [
-        f"samples   {len(index)}, {told['without_skill']} without a skill; {told['skipped_rows']} rows were no samples",
+        f"samples   {len(index)}, {result['without_skill']} without a skill; "
+        f"{result['skipped_rows']} rows were no samples",
         f"skills    {len(counts)} distinct",
         f"segments  {len(manifest.parts)}",
         f"metadata  {', '.join(manifest.fields) or 'none'}",
@@ -147,7 +148,7 @@ def _stats(arguments: argparse.Namespace) -> Told:
         *(f"source    {source.path} ({source.samples} samples, unchanged)" for source in manifest.sources),
         *(f"{count:>9}  {skill}" for skill, count in top),
     ]
-    return told, lines
+    return result, lines
 
 
 def _open_lexical(folder: Path) -> SkillIndex:
@@ -157,7 +158,7 @@ def _open_lexical(folder: Path) -> SkillIndex:
 
 
 def _read_choice(folder: Path) -> dict[str, Any]:
-    """What was chosen for the dense part when the index was built."""
+    """The choice of embedding that was made when the index was built."""
     try:
         choice: dict[str, Any] = json.loads((folder / CHOICE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -167,9 +168,9 @@ def _read_choice(folder: Path) -> dict[str, Any]:
 
 
 def _check_choice(choice: Mapping[str, Any]) -> None:
-    """Raise OperatorError for options that do not go together, and for a model or a server that is not to be had.
+    """Raise OperatorError for options that exclude each other, and for a model or server that cannot be reached.
 
-    Comes before anything is built: what it asks costs one text.
+    It runs before anything is built and embeds one text.
     """
     kind = choice["embedding"]
     wanted = {"encoder": {"model"}, "endpoint": {"model", "url"}}.get(kind, set())
@@ -227,7 +228,7 @@ def _open_collection(folder: Path, index: SkillIndex) -> SkillCollection:
 
 
 def _stamp(manifest: Manifest) -> str:
-    """Stands for the content of an index, however it is cut into segments."""
+    """Digest of an index's content; the cut into segments does not change it."""
     return " ".join(source.sha256 for source in manifest.sources)
 
 
@@ -260,14 +261,14 @@ def _parse_where(pairs: Sequence[str]) -> Where:
     return wanted
 
 
-def _tell(folder: Path, made: Manifest, file: SampleSource, *, dense: bool) -> Told:
+def _tell(folder: Path, made: Manifest, file: SampleSource, *, dense: bool) -> Printed:
     from errata.tools.records import to_jsonl
 
     (folder / "skipped.jsonl").unlink(missing_ok=True)
     if file.reasons:
         (folder / "skipped.jsonl").write_text(to_jsonl(file.reasons), encoding="utf-8")
     total = sum(part.samples for part in made.parts)
-    told = {
+    result = {
         "samples": file.samples,
         "without_skill": file.empty,
         "skipped_rows": file.skipped,
@@ -280,4 +281,4 @@ def _tell(folder: Path, made: Manifest, file: SampleSource, *, dense: bool) -> T
     if file.skipped:
         first = file.reasons[0]
         lines.append(f"{file.skipped} rows are no samples; row {first.row}: {first.reason}; see {folder}/skipped.jsonl")
-    return told, lines if dense else [*lines, OFF]
+    return result, lines if dense else [*lines, OFF]

@@ -1,4 +1,4 @@
-"""The file of samples that `errata index build|add` was given: how it is read, and what it was when it was."""
+"""The file of samples of `errata index build|add`: how it is read, and its state when it was read."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _choose_reader(
 
 
 def _describe(path: Path, *, folder: Path) -> Callable[[SampleSource], Source]:
-    """The source as it is now, with the counts of `file` when it was read; raises OperatorError if it changed."""
+    """Description of the source with the counts of `file` after reading. Raises OperatorError if the file changed."""
     before = describe_source(path, folder=folder)
 
     def finish(file: SampleSource) -> Source:

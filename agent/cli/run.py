@@ -130,13 +130,13 @@ def finish(folder: RunFolder, *, json_lines: bool, seconds: float) -> None:
 
 
 def resume_command(folder: RunFolder) -> str:
-    """What to type to go on."""
+    """The command that continues the run."""
     plain = folder.path.parent == find_runs().resolve()
     return f"errata resume {folder.id}" if plain else f"errata resume {folder.path}"
 
 
 def discard_unbegun(folder: RunFolder) -> None:
-    """A run that failed before student or teacher did anything holds nothing: its folder goes."""
+    """Delete the folder of a run that failed before student or teacher did anything."""
     if not folder.has("graph.sqlite") and not folder.ledger():
         shutil.rmtree(folder.path, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""One error batch as the tool executor gets it, and what a tool call brings."""
+"""One error batch as the tool executor gets it, and the result of a tool call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Allotment(TypedDict):
 
 
 class ToolResult(Record):
-    """What one call brought. `answer` goes to the model, `outcome` into the decision, the records into the batch."""
+    """Result of one call: `answer` goes to the model, `outcome` into the decision, the records into the batch."""
 
     answer: dict[str, Any]
     outcome: str
@@ -53,16 +53,16 @@ def usable(found: Sequence[Candidate]) -> int:
 
 
 def sample_result(found: Sequence[Candidate], budget: int, *, verb: str) -> ToolResult:
-    """What a call for samples brought, for the model and for the decision; `verb` is found or made."""
+    """Result of a call for samples, for the model and for the decision; `verb` is `found` or `made`."""
     fit = usable(found)
     refused = Counter(c.reason for c in found if not c.accepted)
     got = min(budget, fit)
     reserve = f", {fit - got} in reserve" if fit > got else ""
-    told = "".join(f", {count} rejected: {reason}" for reason, count in sorted(refused.items()))
+    summary = "".join(f", {count} rejected: {reason}" for reason, count in sorted(refused.items()))
     answer = {verb: got, "asked": budget, "rejected": dict(sorted(refused.items()))}
     return ToolResult(
         answer=answer,
-        outcome=f"{verb} {got} of {budget}{reserve}{told}",
+        outcome=f"{verb} {got} of {budget}{reserve}{summary}",
         samples=got,
         candidates=tuple(found),
     )

@@ -1,6 +1,6 @@
 """Budgets: what a run has used and may still use, in samples, seconds and teacher calls.
 
-Checked before a step, never during it. Samples are lessons (unique training samples, kept or withdrawn);
+Budgets are checked before a step, never during it. Samples are lessons (unique training samples, kept or withdrawn);
 teacher calls are the `asked` of decisions, so both are the same in a resumed run. Seconds are the stages'
 times in the ledger. Shares of error batches are allotted here beforehand, so that no batch takes from another
 and the number of branches changes nothing.
@@ -72,7 +72,7 @@ def _limits(caps: Caps) -> tuple[float | None, ...]:
 
 
 def view_budget(folder: RunFolder, *, budget: BudgetSettings, iteration: int) -> BudgetView:
-    """For the reporter."""
+    """The budget as the reporter shows it."""
     spent, caps = measure_spent(folder), budget.total
     return BudgetView(
         samples=spent.samples,

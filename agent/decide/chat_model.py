@@ -1,4 +1,4 @@
-"""A deciding chat model whose replies are paid once: it speaks through the teacher's store, caps and retries."""
+"""A deciding chat model whose replies are paid once: it uses the teacher's store, caps and retries."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PaidDecider(BaseChatModel):
         return "errata-paid"
 
     def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[Any, AIMessage]:
-        """The model with these tools at hand."""
+        """The model with these tools bound to it."""
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
     def _generate(
@@ -78,7 +78,7 @@ def decide_options(settings: DecideSettings) -> EndpointOptions:
 
 
 def read_message(reply: ChatReply) -> AIMessage:
-    """The reply as langchain has it."""
+    """The reply as a langchain message."""
     calls = [{**call, "type": "tool_call"} for call in reply.tool_calls]
     broken = [{**call, "type": "invalid_tool_call"} for call in reply.broken_calls]
     return AIMessage(content=reply.text, tool_calls=calls, invalid_tool_calls=broken)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_control(settings: Settings, problems: Mapping[Split, Mapping[str, Problem]]) -> None:
-    """Raise OperatorError where the budget cannot hold what the control is: full data are the whole pool."""
+    """Raise OperatorError if control=full has a budget that is smaller than the pool."""
     caps = [cap for cap in (settings.budget.total.samples, settings.budget.iteration.samples) if cap is not None]
     if settings.control == "full" and min(caps) < len(problems["pool"]):
         size = len(problems["pool"])
@@ -30,15 +30,15 @@ def check_control(settings: Settings, problems: Mapping[Split, Mapping[str, Prob
 
 
 def check_means(settings: Settings) -> None:
-    """Raise OperatorError where a model that the control needs is not there; loads nothing."""
+    """Raise OperatorError if a model that the control needs is missing; loads nothing."""
     build_means(settings, index=None, store=None)
 
 
 def build_means(
     settings: Settings, *, index: SearchIndex | None, store: Path | None, paid: Embedding | None = None
 ) -> Means:
-    """What the control of these settings works with. Models are loaded when they are first used; `paid`: the run's
-    own embedding, where an endpoint embeds.
+    """The models and indexes that the control needs. A model is loaded when it is first used. `paid`: the run's own
+    embedding if an endpoint embeds.
     """
     means = Means(search=index, store=store)
     rivals = settings.rivals
@@ -52,7 +52,7 @@ def build_means(
 
 
 def _make_embedder(settings: Settings, paid: Embedding | None) -> Embedding:
-    """`rivals.embedder` where it is given, else what dense search embeds with."""
+    """`rivals.embedder` if it is given, else the embedding of dense search."""
     from errata.tools.retrieve.embeddings import EmbeddingOptions, make_embedding
     from errata.tools.retrieve.encoder import FolderEncoder
 
@@ -90,8 +90,8 @@ def draw_control(
         raise OperatorError(str(error), where="budget", remedy="raise the cap, or lower skills.candidates") from None
 
 
-def tell_control(selection: Selection, *, iteration: int, step: int, context: Context) -> Decision:
-    """The control as a decision, so that its cost and its gain are counted as those of any other."""
+def record_control(selection: Selection, *, iteration: int, step: int, context: Context) -> Decision:
+    """Record the control as a decision, so that its cost and gain are counted like those of any other."""
     control = context.settings.control
     got = sum(candidate.accepted for candidate in selection.candidates)
     left_out = [f"{count} x {reason}" for reason, count in sorted(selection.left_out.items())]

@@ -1,4 +1,4 @@
-"""One error batch in the hands of the deciding chat model: a tool-calling loop with receipts.
+"""The conversation about one error batch: a tool-calling loop between the deciding model and the tools, with receipts.
 
 The model reads the system prompt, the facts of the batch (JSON), and what its tools answered, and calls one
 tool after the other until `finish_batch`, or until its steps are used up. Each reply of the model and each
@@ -150,10 +150,10 @@ def _perform(
 def _ask(model: Any, talk: Conversation, *, context: Context) -> AIMessage:
     """The model's next reply, from its receipt where it was given before."""
     name = context.settings.decide.model
-    told = context.receipts.once(
+    summary = context.receipts.once(
         "reply", [name, talk.key], lambda: message_to_dict(model.invoke(talk.messages))
     )
-    (message,) = messages_from_dict([told])
+    (message,) = messages_from_dict([summary])
     if not isinstance(message, AIMessage):
         raise TypeError(f"a chat model answered with a message of type {message.type}")
     return message
@@ -182,7 +182,7 @@ def _record(
 def _facts(
     executor: ToolExecutor, history: Sequence[Mapping[str, Any]], settings: DecideSettings
 ) -> dict[str, Any]:
-    """What the model is told about the batch; no test problem and no gate problem is in it."""
+    """The facts about the batch that the model reads; they hold no test problem and no gate problem."""
     batch = executor.batch
     return {
         "iteration": batch.iteration,

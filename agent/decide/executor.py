@@ -1,4 +1,4 @@
-"""The tools at work on one error batch: arguments in, records and an answer for the deciding model out.
+"""Executes the tool calls of one error batch: arguments in, records and an answer for the deciding model out.
 
 A `ToolExecutor` holds what the batch's calls have brought so far. `perform` validates a call, runs it under a
 receipt, and takes its records in; whatever the model got wrong comes back as text and costs it one of its
@@ -144,11 +144,11 @@ class ToolExecutor:
             make_mistake(a, switch=SKIPPED, method="skipped", iteration=self.batch.iteration) for a in rest
         ]
         statuses = dict(sorted(Counter(m.status for m in found).items()))
-        told = ", ".join(f"{count} {status}" for status, count in statuses.items())
+        summary = ", ".join(f"{count} {status}" for status, count in statuses.items())
         unpaid = f"; {len(rest)} not located for want of teacher calls" if rest else ""
         answer = {"located": len(affordable), "statuses": statuses, "not_located": len(rest)}
         return ToolResult(
-            answer=answer, outcome=f"{len(found)} errors: {told}{unpaid}", mistakes=tuple(found)
+            answer=answer, outcome=f"{len(found)} errors: {summary}{unpaid}", mistakes=tuple(found)
         )
 
     def _tag(self, _: Arguments, __: int) -> ToolResult:
@@ -179,9 +179,9 @@ class ToolExecutor:
             "skills": [{"skill": skill, "errors": count} for skill, count in ranked],
             "without_skill": len(todo) - len(found),
         }
-        told = ", ".join(f"{skill} ({count})" for skill, count in ranked[:5])
+        summary = ", ".join(f"{skill} ({count})" for skill, count in ranked[:5])
         more = f" and {len(ranked) - 5} more" if len(ranked) > 5 else ""
-        outcome = f"{len(ranked)} missing skills: {told}{more}" if ranked else "no missing skill was named"
+        outcome = f"{len(ranked)} missing skills: {summary}{more}" if ranked else "no missing skill was named"
         return ToolResult(answer=answer, outcome=outcome, skills=tuple(found))
 
     def _inspect(self, checked: InspectErrors, _: int) -> ToolResult:
@@ -194,11 +194,11 @@ class ToolExecutor:
         analysed = self._analyse([by_problem[name] for name in checked.problems])
         for error, analysis in zip(shown, analysed, strict=False):
             error["analysis"] = analysis
-        told = f", {len(analysed)} of them analysed" if analysed else ""
-        return ToolResult(answer={"errors": shown}, outcome=f"read {len(shown)} errors{told}")
+        summary = f", {len(analysed)} of them analysed" if analysed else ""
+        return ToolResult(answer={"errors": shown}, outcome=f"read {len(shown)} errors{summary}")
 
     def _analyse(self, attempts: Sequence[Attempt]) -> list[dict[str, Any]]:
-        """What the teacher sees in the failures (P2); nothing where it cannot, or for want of teacher calls."""
+        """The teacher's analyses of the failures (P2); empty without that operation or without enough teacher calls."""
         left = self._teacher.left
         if "analyse_failure" not in self._teacher.operations or (left is not None and left < len(attempts)):
             return []
@@ -209,7 +209,7 @@ class ToolExecutor:
         return [reply.model_dump(mode="json") for reply in self._teacher.analyse_failure(requests)]
 
     def _wanted(self, skill: str, budget: int) -> list[MissingSkill]:
-        """The missing skills of that name; raises ReplyError where the call asks for what is not there."""
+        """The missing skills of that name. Raises ReplyError if there is none, or if the budget is too large."""
         wanted = [missing for missing in self.skills if missing.skill == skill]
         if not wanted:
             known = (
@@ -264,7 +264,7 @@ class ToolExecutor:
 
 
 def can_locate(method: str, teacher: RecordingTeacher) -> bool:
-    """Whether the teacher can do what the location method asks of it; an unknown method is told of when it is used."""
+    """Whether the teacher has the operations that the location method needs; an unknown method needs none."""
     from errata.tools.locate.rivals import NEEDS
 
     return NEEDS.get(method, frozenset()) <= teacher.operations

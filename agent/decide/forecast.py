@@ -1,4 +1,4 @@
-"""What a run with a chat teacher will ask for, before it begins: calls, tokens, money and hours, and how reckoned."""
+"""Forecast of a run with a chat teacher: calls, tokens, money and hours, and how each figure is computed."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Part(NamedTuple):
     """Tokens of one reply."""
 
 
-class Listener:
-    """An endpoint that answers nothing: it notes how large requests are."""
+class RequestRecorder:
+    """An endpoint that sends nothing and records the size of each request."""
 
     def __init__(self) -> None:
         self.tokens: list[float] = []
 
     def complete(self, request: ChatRequest) -> ChatReply:
-        """Notes the size; a forecast sends nothing."""
+        """Record the size; a forecast sends nothing."""
         self.tokens.append(sum(count_bytes(m, picture=0) for m in request.messages) / BYTES_PER_TOKEN)
         return ChatReply(text="")
 
@@ -120,7 +120,7 @@ def _plan_tagging(settings: Settings, sizes: Mapping[Split, int], *, errors: int
 
 
 def count_questions(settings: Settings) -> tuple[dict[Split, int], dict[Split, list[Problem]]]:
-    """Questions of pool and diagnosis, and some of them; a world that is not drawn yet has none to show."""
+    """Number of questions in pool and diagnosis, with examples; a world that is not drawn yet gives made-up ones."""
     data = settings.data
     if data.world is not None:
         sizes = data.world.sizes.model_dump()
@@ -151,41 +151,40 @@ def _world_examples() -> dict[Split, list[Problem]]:
 def _measure(
     part: Part, examples: Mapping[Split, Sequence[Problem]], *, chat: ChatOptions, method: str
 ) -> float:
-    """Mean prompt tokens of this kind of request; pictures are reckoned at the settings' `image_tokens`."""
-    ear = Listener()
-    blind = ChatTeacher(
-        {"diagnose": ear, "tag": ear, "judge": ear, "propose": ear}, options=chat.model_copy(update={"images": False})
-    )
+    """Mean prompt tokens of this kind of request; each picture counts as `image_tokens` of the settings."""
+    recorder = RequestRecorder()
+    roles: dict[Role, RequestRecorder] = dict.fromkeys(("diagnose", "tag", "judge", "propose"), recorder)
+    text_only = ChatTeacher(roles, options=chat.model_copy(update={"images": False}))
     problems = examples["pool" if part.name == "skills of the pool" else "diagnosis"]
     for problem in problems:
-        _ask(blind, part, problem, method=method)
-    blindly = part.role == "diagnose" or part.name == "comparing skills"
-    shown = 0 if blindly or not chat.images else sum(len(p.images) for p in problems)
-    return (sum(ear.tokens) + shown * chat.image_tokens) / max(1, len(ear.tokens))
+        _ask(text_only, part, problem, method=method)
+    without_picture = part.role == "diagnose" or part.name == "comparing skills"
+    shown = 0 if without_picture or not chat.images else sum(len(p.images) for p in problems)
+    return (sum(recorder.tokens) + shown * chat.image_tokens) / max(1, len(recorder.tokens))
 
 
-def _ask(blind: ChatTeacher, part: Part, problem: Problem, *, method: str) -> None:
-    """What a request of this kind about this question would be, put to whoever listens."""
+def _ask(text_only: ChatTeacher, part: Part, problem: Problem, *, method: str) -> None:
+    """Build a request of this kind about this question and send it to the recorder."""
     options = problem.choices or ("an answer", "another")
     asked: dict[str, Any] = {"problem": "", "question": problem.question, "options": options, "steps": STEPS}
     if part.role == "diagnose" and method == "per_step":
-        blind.check_step([StepCheckRequest(**asked)])
+        text_only.check_step([StepCheckRequest(**asked)])
     elif part.role == "diagnose" and method in ("pseudo_rationale", "teacher_says"):
         compared = STEPS if method == "pseudo_rationale" else ()
         asked |= {"steps": STEPS * 2, "gold": problem.target_text, "reference": compared}
-        blind.name_step([StepIndexRequest(**asked)])
+        text_only.name_step([StepIndexRequest(**asked)])
         if compared:
-            blind.write_rationale([RationaleRequest(problem=problem)])
+            text_only.write_rationale([RationaleRequest(problem=problem)])
     elif part.role == "diagnose":
-        blind.option_probabilities([OptionRequest(**asked, prior=(0.6,))])
+        text_only.option_probabilities([OptionRequest(**asked, prior=(0.6,))])
     elif part.name == "missing skills":
-        blind.missing_skill([MissingSkillRequest(problem=problem, steps=STEPS * 2, step=2)])
+        text_only.missing_skill([MissingSkillRequest(problem=problem, steps=STEPS * 2, step=2)])
     elif part.name == "comparing skills":
-        blind.same_skill([SameSkillRequest(first=STEPS[0], second=STEPS[0])])
+        text_only.same_skill([SameSkillRequest(first=STEPS[0], second=STEPS[0])])
     elif part.role == "judge":
-        blind.judge([JudgeRequest(problem=problem)])
+        text_only.judge([JudgeRequest(problem=problem)])
     else:
-        blind.required_skills([RequiredSkillsRequest(problem=problem)])
+        text_only.required_skills([RequiredSkillsRequest(problem=problem)])
 
 
 def _line(part: Part, size: float, *, chat: ChatOptions) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Accept or reject a checkpoint, and what follows from either."""
+"""Accept or reject a checkpoint, and decide whether the run ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run may use, said before it begins."""
+"""The limits of a run, printed before it begins."""
 
 from __future__ import annotations
 

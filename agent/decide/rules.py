@@ -126,7 +126,7 @@ def plan_calls(facts: dict[str, Any], skills: Sequence[dict[str, Any]], *, share
 
 
 def _share_made(skill: str, tried: Sequence[dict[str, Any]], *, share: float) -> tuple[float, str]:
-    """The part that is made, and why it differs from the usual one."""
+    """Share of a skill's samples that is made, and the reason where it differs from the setting."""
     last = next((entry for entry in reversed(tried) if entry["skill"] == skill), None)
     if last is None or last["gain"] is None or last["gain"] > 0:
         return share, ""
@@ -136,7 +136,7 @@ def _share_made(skill: str, tried: Sequence[dict[str, Any]], *, share: float) ->
 
 
 def _top_up(samples: Sequence[Done], *, planned: int) -> Call | None:
-    """One more call for what the others left open, to the first that gave all it was asked for."""
+    """One more call that spends what is left, on the first skill that gave all that was asked for."""
     if not samples or len(samples) > planned:
         return None
     left = samples[-1].answer.get("samples_left", 0)

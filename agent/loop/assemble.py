@@ -28,7 +28,7 @@ class Proposal(NamedTuple):
 
 
 class Pick(NamedTuple):
-    """What all calls together got."""
+    """The samples that all calls got together."""
 
     accepted: list[Candidate]
     """Each sample once, with all its parents, in order of choice."""
@@ -64,7 +64,7 @@ def pick_samples(outcomes: Sequence[BatchOutcome], *, barred: AbstractSet[str]) 
 def _next(
     candidates: Iterable[Candidate], chosen: dict[str, Candidate], barred: AbstractSet[str]
 ) -> Candidate | None:
-    """The next candidate that is free; those passed over leave their parents with the chosen one."""
+    """The next free candidate; parents of a candidate that is skipped are added to the chosen one."""
     for candidate in candidates:
         name = candidate.problem.id
         if name in chosen:

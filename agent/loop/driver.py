@@ -34,7 +34,7 @@ SETTINGS = "settings.yaml"
 def run_loop(
     settings: Settings, *, folder: RunFolder, reporter: Reporter | None = None, parts: Parts | None = None
 ) -> StopReason:
-    """Run until a stop reason, in a folder that holds no run yet or this very one; returns the reason.
+    """Run until a stop reason and return it; the folder is empty or holds this run.
 
     Raises StopRequested when the user stopped it (Ctrl-C, SIGTERM or the stop file): everything is on
     disk, and `resume_loop` goes on. Raises OperatorError for what a person has to mend; `resume_loop`
@@ -134,7 +134,7 @@ def _build_context(
 
 @contextlib.contextmanager
 def _operator_faults(folder: RunFolder) -> Iterator[None]:
-    """A full or read-only disk under the checkpointer's database is a matter for the operator too."""
+    """Turn a full or read-only disk under the checkpointer's database into an OperatorError."""
     try:
         with disk_faults(folder.path):
             yield

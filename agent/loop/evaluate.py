@@ -1,4 +1,4 @@
-"""Have a checkpoint answer whole splits, and score it; each answer is on disk as it comes."""
+"""A checkpoint answers whole splits and is scored; each answer is written to disk when it arrives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from errata.tools.records import Attempt, Checkpoint, Scorecard, Split
 
 
 def attempts_file(checkpoint: str, split: Split) -> str:
-    """Where the answers of a checkpoint to a split are kept in the run folder."""
+    """File in the run folder with the answers of a checkpoint to a split."""
     return f"attempts/{checkpoint}.{split}.jsonl"
 
 

@@ -50,7 +50,7 @@ def build_graph(
 
 
 def after_evaluate(state: LoopState) -> str:
-    """The base has nothing to be compared with."""
+    """The base goes to triage, since there is nothing to compare it with."""
     return "triage" if state["iteration"] == 0 else "gate"
 
 
@@ -71,10 +71,10 @@ def after_allocate(state: LoopState) -> str | list[Send]:
 
 
 def after_assemble(state: LoopState) -> str:
-    """Without a new lesson there is nothing to train."""
+    """Back to triage if there is no new lesson to train on."""
     return "triage" if state["dry"] else "train"
 
 
 def after_train(state: LoopState) -> str:
-    """The budget may have ended before the training began."""
+    """To the report if the budget ended before the training began."""
     return "report" if state["stop"] else "evaluate"

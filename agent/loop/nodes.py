@@ -6,7 +6,7 @@ from typing import Any
 
 from errata.agent.decide.batch import Allotment, Batch
 from errata.agent.decide.budget import allot_shares, measure_remaining, view_budget
-from errata.agent.decide.controls import draw_control, tell_control
+from errata.agent.decide.controls import draw_control, record_control
 from errata.agent.decide.conversation import BatchOutcome, investigate_batch
 from errata.agent.decide.gate import find_stop, judge_checkpoint
 from errata.agent.decide.history import known_skills, read_history, served_skills
@@ -86,7 +86,7 @@ def allocate(state: LoopState, *, context: Context) -> Change:
 
 
 def investigate(state: BranchState, *, context: Context) -> Change:
-    """One error batch in the hands of the deciding model; its outcome waits in a receipt for `assemble`."""
+    """The deciding model works on one error batch; `assemble` reads the outcome from its receipt."""
     iteration, allotment = state["iteration"], state["allotment"]
 
     def act() -> Any:
@@ -130,7 +130,7 @@ def assemble(state: LoopState, *, context: Context) -> Change:
         if context.settings.control != "none":
             drawn = draw_control(skills, taken=earlier, iteration=iteration, context=context)
             candidates = drawn.candidates
-            decisions.append(tell_control(drawn, iteration=iteration, step=len(decisions), context=context))
+            decisions.append(record_control(drawn, iteration=iteration, step=len(decisions), context=context))
         lessons = make_lessons(candidates, iteration=iteration)
         mistakes = [mistake for outcome in outcomes for mistake in outcome.mistakes]
         folder.write_records(f"mistakes/{iteration}.jsonl", mistakes)

@@ -1,4 +1,4 @@
-"""The replaceable parts of a run: what the settings name, or what a front end or a test brings."""
+"""The replaceable parts of a run: built from the settings, or given by a front end or a test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROMPTS = (
 
 
 class Parts(NamedTuple):
-    """What a front end or a test may bring; None is what the settings say."""
+    """Parts that a front end or a test may give; None means: build it from the settings."""
 
     student: Student | None = None
     teacher: Teacher | None = None
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
 def chat_stack(
     settings: Settings, *, folder: RunFolder, parts: Parts, stack: contextlib.ExitStack
 ) -> ChatStack | None:
-    """Connections, cache and caps of what speaks to an endpoint, closed with `stack`; None where nothing does."""
+    """Connections, cache and caps of the endpoints, closed with `stack`; None if the run uses no endpoint."""
     decide, options, embed = settings.decide, settings.teacher.chat, settings.embed_endpoint
     if settings.teacher.kind != "chat" and decide.model == "rules" and embed is None:
         return None
@@ -56,7 +56,7 @@ def chat_stack(
 
 
 def identify_teacher(settings: TeacherSettings) -> object:
-    """What of the settings decides the teacher's replies: retries, caps and prices of an endpoint do not."""
+    """The settings that change the teacher's replies. Retries, caps and prices of an endpoint do not."""
     if settings.kind != "chat" or settings.chat is None:
         return settings.model_dump(mode="json", exclude={"chat"})
     shared = settings.chat.model_dump(mode="json", include={"images", "top_logprobs", "unanswered"})
@@ -66,7 +66,7 @@ def identify_teacher(settings: TeacherSettings) -> object:
 
 
 def build_teacher(settings: Settings, *, chat: ChatStack | None = None) -> Teacher:
-    """The teacher that the settings name; `chat` is what a chat teacher stands on."""
+    """The teacher that the settings name; a chat teacher sends through `chat`."""
     if settings.teacher.kind == "chat" and chat is not None:
         from errata.tools.world.programs import FAMILIES
 

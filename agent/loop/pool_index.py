@@ -1,4 +1,4 @@
-"""The pool as retrieval sees it: its required skills, asked for whole or lazily, and the search over them."""
+"""The pool's required skills, asked for at once or lazily, and the search over them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Indexed(NamedTuple):
-    """What the loop knows of its pool."""
+    """The search over the pool, and the skills in it."""
 
     index_for: IndexFor
     skill_names: Sequence[str]
@@ -44,7 +44,7 @@ class _Tagger:
         self._ledger, self._lock = folder.ledger, threading.Lock()
 
     def tag_all(self, pool: Mapping[str, Problem]) -> RequiredSkills:
-        """Raises OperatorError before anything is asked where the cap does not reach."""
+        """Raises OperatorError before anything is asked if the cap is too low."""
         teacher = self._teacher.scoped("index", iteration=0, allowance=None)
         try:
             return tag_required_skills(
@@ -58,7 +58,7 @@ class _Tagger:
             raise OperatorError(str(error), where=cap, remedy=remedy) from None
 
     def tag_some(self, problems: Sequence[Problem]) -> Mapping[str, Sequence[str]]:
-        """Raises BudgetSpent where the cap does not reach."""
+        """Raises BudgetSpent if the cap is too low."""
         with self._lock:
             paid = sum(int(e.get("paid") or 0) for e in self._ledger() if e["stage"] == "index")
             most = None if self._cap is None else max(0, self._cap - paid)
@@ -120,7 +120,7 @@ def index_pool(
 
 @contextlib.contextmanager
 def _within_caps(samples: int) -> Iterator[None]:
-    """A cap that ends the embedding of the pool is a matter for the operator."""
+    """Turn a cap that stops the embedding of the pool into an OperatorError."""
     try:
         yield
     except BudgetSpent as error:
@@ -155,7 +155,7 @@ def _always(index: SearchIndex) -> IndexFor:
 
 
 def _open_lexical(place: Path, samples: Mapping[str, Sequence[str]]) -> SkillIndex:
-    """The index on disk, built where it is not there or of other texts."""
+    """The index on disk; it is built if it is missing or was built from other texts."""
     from errata.tools.retrieve.index_files import build_index, open_index, read_manifest
     from errata.tools.retrieve.index_source import Source
 

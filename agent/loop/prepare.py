@@ -1,4 +1,4 @@
-"""Before the graph: read the splits and keep them apart. Cheap to repeat on resume."""
+"""Before the graph: read the splits and keep them apart. A resume repeats it, which is cheap."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_splits(
 ) -> tuple[Problems, list[SkippedRow]]:
     """All splits by id, and the rows that are not used. Raises OperatorError for data that cannot be used.
 
-    `worlds`: where worlds are drawn; a world that is there is used again. `on_progress` is told of drawing.
+    `worlds`: where worlds are drawn; a world that is there is used again. `on_progress` is called while it is drawn.
     """
     if settings.world is not None:
         from errata.tools.world.generate import generate_world, world_name
@@ -54,9 +54,9 @@ def read_splits(
 def keep_apart(
     problems: Problems, *, options: FirewallOptions, receipts: Receipts, guard: TestSplitGuard
 ) -> tuple[Problems, list[Overlap]]:
-    """The splits without what overlaps, and the overlaps; raises OperatorError under the policy `stop`.
+    """The splits without the overlapping problems, and the overlaps. Raises OperatorError under the policy `stop`.
 
-    The pool is held against all other splits; diagnosis and gate against the very questions of test.
+    The pool is compared with all other splits; diagnosis and gate are compared with the questions of test.
     """
     others: dict[Split, list[Problem]] = {split: list(problems[split].values()) for split in SPLITS if split != "pool"}
     prints = [split_digest(problems[split]) for split in SPLITS]
@@ -87,10 +87,10 @@ def keep_apart(
 
 
 def make_overlap_check(problems: Problems, *, options: FirewallOptions) -> Callable[[Problem], str | None]:
-    """The firewall for made samples, one at a time: why one may not be trained on, None when it may.
+    """The firewall for made samples: a function that gives the reason why a sample may not be trained on, or None.
 
-    All rules of the pool hold for them as well; where a scene was drawn exactly on both sides, it decides and not the
-    look. The reason names no problem: it is shown to the deciding model, and test is not.
+    The same rules hold as for the pool. If both sides were drawn exactly, their scenes are compared instead of their
+    looks. The reason names no problem, since the deciding model reads it and must not see the test split.
     """
     firewall = Firewall({split: list(problems[split].values()) for split in SPLITS if split != "pool"}, options=options)
 
@@ -115,7 +115,7 @@ def check_ids(problems: Problems) -> None:
 
 
 def split_digest(problems: Mapping[str, Problem]) -> str:
-    """Equal for equal questions, whatever folder they lie in."""
+    """Digest of the questions; the folder that they lie in does not change it."""
     return digest(
         [
             [p.id, p.question, p.choices, p.target, p.skills, [image.sha256 for image in p.images]]

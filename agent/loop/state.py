@@ -8,12 +8,12 @@ from errata.agent.decide.batch import Allotment
 
 
 def union(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
-    """Reducer of `finished`: branches report each their own key, in any order."""
+    """Reducer of `finished`: each branch reports its own key, in any order."""
     return dict(sorted({**left, **right}.items()))
 
 
 class BranchState(TypedDict):
-    """What one branch of `investigate` is sent."""
+    """Input of one branch of `investigate`."""
 
     iteration: int
     best: str
@@ -43,7 +43,7 @@ class LoopState(TypedDict):
 
 
 def first_state(base: str) -> LoopState:
-    """Before anything was measured; `base` is the id of the base checkpoint."""
+    """The state at the start; `base` is the id of the base checkpoint."""
     return LoopState(
         iteration=0,
         stage="start",

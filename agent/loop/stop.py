@@ -50,7 +50,7 @@ def stop_on_signal(folder: RunFolder) -> Iterator[None]:
 
 
 def _let_go_of(terminals: list[int]) -> None:
-    """A terminal that is gone takes no more output: a write to it would end the run before it is saved."""
+    """Send further output to /dev/null: a write to a closed terminal would end the run before it is saved."""
     if terminals:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for descriptor in terminals:

@@ -16,7 +16,7 @@ from errata.tools.train.run import train_student
 
 
 class LocalStudent:
-    """Satisfies `Student`. Its host begins to import torch in the background as soon as it is made."""
+    """Implements `Student`. Its host starts to import torch in the background when it is created."""
 
     def __init__(self, settings: Settings, *, folder: RunFolder) -> None:
         self._settings, self._folder = settings, folder
@@ -59,7 +59,7 @@ class LocalStudent:
         max_seconds: float | None,
         on_progress: Callable[[int, int, float | None], None],
     ) -> Checkpoint:
-        """See `Student`. The recipe's seed is moved on by the run's, so that a run with another seed trains anew."""
+        """See `Student`. The run's seed is added to the recipe's, so that another seed gives another training."""
         recipe = self._settings.train
         caps = [cap for cap in (recipe.max_seconds, max_seconds) if cap is not None]
         changes = {"seed": recipe.seed + self._settings.run.seed, "max_seconds": min(caps) if caps else None}
@@ -90,5 +90,5 @@ class LocalStudent:
 
 
 def base_checkpoint(settings: Settings) -> Checkpoint:
-    """The untuned student."""
+    """Record of the base student, before any training."""
     return Checkpoint(id="base", parent=None, folder=settings.student.base, lessons=0, recipe="", loss=None)

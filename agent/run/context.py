@@ -1,4 +1,4 @@
-"""What the nodes of the graph work with, and whom they tell.
+"""The context of the graph's nodes: what they work with, and the reporter that they call.
 
 The context holds what does not belong into the graph's state: settings, the run folder, the data, the
 teacher, the student and the reporter. Student and reporter are protocols, so that a test or another front end
@@ -45,7 +45,7 @@ class Student(Protocol):
         """One attempt per problem, in order.
 
         Each answer is appended to the file `store` as it comes, and those that are there are not
-        asked for again. `on_answer` is told (done, total, correct), and may raise StopRequested.
+        asked for again. `on_answer` is called with (done, total, correct) and may raise StopRequested.
         """
         ...
 
@@ -61,7 +61,7 @@ class Student(Protocol):
     ) -> Checkpoint:
         """Train from the base into `folder`, going on from what a killed training left there.
 
-        `on_progress` is told (step, steps, loss), and may raise StopRequested: the training then
+        `on_progress` is called with (step, steps, loss) and may raise StopRequested: the training then
         saves its state. `max_seconds` is what the budget leaves, None without a limit.
         """
         ...
@@ -111,7 +111,7 @@ class Context:
 
     @contextlib.contextmanager
     def timed(self, stage: Stage, *, iteration: int, total: int = 0) -> Iterator[list[str]]:
-        """Tell that a stage begins and ends, and put its seconds into the ledger, also when it fails.
+        """Report the begin and the end of a stage, and write its seconds into the ledger, also when it fails.
 
         Yields a list that takes the summary. Branches that run at the same time are one stage: it
         begins with the first and ends with the last of them, and its seconds are counted once.
@@ -129,6 +129,6 @@ class Context:
             if time_spent is not None:
                 self.folder.spend(stage, iteration=iteration, seconds=time_spent.seconds)
         if time_spent is not None:
-            told = "; ".join(time_spent.summary)
-            self.folder.event("stage_ended", stage=stage, iteration=iteration, summary=told)
-            self.reporter.stage_ended(stage, iteration=iteration, seconds=time_spent.seconds, summary=told)
+            result = "; ".join(time_spent.summary)
+            self.folder.event("stage_ended", stage=stage, iteration=iteration, summary=result)
+            self.reporter.stage_ended(stage, iteration=iteration, seconds=time_spent.seconds, summary=result)

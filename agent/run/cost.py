@@ -1,4 +1,4 @@
-"""What a run's endpoints were paid, by stage, iteration, role and model."""
+"""Payments of a run to its endpoints, by stage, iteration, role and model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written at once, logs by whole lines, and faults of a disk in one line."""
+"""Atomic files, logs that grow by whole lines, and disk faults as one line for the operator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DISK_FAULTS = {
 
 @contextlib.contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
-    """Turn what an operator can mend (full disk, no permission) into one line; other faults pass as they are."""
+    """Turn a full disk or a missing permission into an OperatorError; other errors pass unchanged."""
     try:
         yield
     except OSError as error:
@@ -38,7 +38,7 @@ def disk_faults(path: Path) -> Iterator[None]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write, sync and rename; on any fault the old file stands and the temporary one is gone."""
+    """Write, sync and rename. After an error the old file is unchanged and the temporary file is removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)

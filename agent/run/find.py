@@ -1,4 +1,4 @@
-"""The folder of runs: a new run, one by its name, all of them."""
+"""The folder of runs: make a new run, find one by name, list all."""
 
 from __future__ import annotations
 

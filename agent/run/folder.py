@@ -35,7 +35,7 @@ LOCK_TRIALS = 10
 
 
 class RunFolder:
-    """The folder of one run; see the module's docstring. Makes nothing until it is written to."""
+    """The folder of one run; see the module's docstring. It is created by the first write."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path).resolve()

@@ -1,4 +1,4 @@
-"""All records of one run by their id, and the way from any of them back to the question it began with.
+"""All records of one run by id, and the chain from any record back to its question.
 
 lesson -> candidate -> missing skill -> mistake -> attempt -> problem (and the checkpoint that answered)
 """
@@ -49,7 +49,7 @@ class Node(NamedTuple):
 
 
 class Archive:
-    """See the module's docstring. `problems` are the run's questions by id, as far as they can be had."""
+    """The records of one run. `problems`: its questions by id, as far as they can be read."""
 
     def __init__(self, folder: RunFolder, *, problems: Mapping[str, Problem]) -> None:
         self.folder = folder
@@ -79,7 +79,7 @@ class Archive:
         }
 
     def find(self, name: str) -> tuple[str, str]:
-        """Kind and id of the record that is called `name`, or begins so. Raises OperatorError."""
+        """Kind and id of the record whose id is or begins with `name`. Raises OperatorError."""
         for kind, records in self.records().items():
             if name in records:
                 return kind, name
@@ -99,7 +99,7 @@ class Archive:
         raise OperatorError("no such record", where=self.folder.id, value=name, remedy=remedy)
 
     def trace(self, kind: str, name: str) -> Node:
-        """The record and, in `parents`, all that it came from."""
+        """The record, with the records that it came from in `parents`."""
         record = self.records()[kind].get(name)
         parents = tuple(self.trace(k, n) for k, n in self._parents(record)) if record is not None else ()
         return Node(kind, name, record, parents)

@@ -1,6 +1,6 @@
-"""What a run came to, read from its records alone: the view behind `status`, the last table and the report.
+"""The outcome of a run, read from its records alone; `status`, the last lines and the report are made from it.
 
-Nothing here writes, loads a model or reads a dataset; a half-finished run gives a half-filled outcome.
+Nothing here writes, loads a model or reads a dataset. An unfinished run gives an outcome with gaps.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Outcome(NamedTuple):
 
 
 class StageCost(NamedTuple):
-    """What one stage used over all iterations; None is unknown, which is not 0."""
+    """Amounts that one stage used over all iterations; None means unknown, not 0."""
 
     stage: str
     seconds: float | None
@@ -131,7 +131,7 @@ def read_outcome(folder: RunFolder) -> Outcome:
 
 
 def _count_skipped(folder: RunFolder) -> list[tuple[str, str, int]]:
-    """Rows that no split took, and pool samples that the firewall kept out, by source and reason."""
+    """Number of rows that were not used and of pool samples that the firewall removed, by source and reason."""
     counts = Counter((row.source, row.reason) for row in folder.read_records("skipped.jsonl", SkippedRow))
     for overlap in folder.read_records("overlaps.jsonl", Overlap):
         counts["pool", f"overlaps a {overlap.split} problem: {overlap.kind}"] += 1

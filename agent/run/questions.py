@@ -1,4 +1,4 @@
-"""The questions of a run that is only read: nothing is generated, and the pool is left alone."""
+"""The questions of a run, for commands that only read it: nothing is generated, and the pool is not read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Receipts: what was done once is never done again.
+"""Receipts: a side effect that was done once is not done again.
 
 A graph resumed from its checkpoint starts the interrupted node anew. So each side effect (a reply of the
 deciding model, a tool call, an evaluation, a training) leaves a receipt, a small file named after the content

@@ -1,4 +1,4 @@
-"""What a run tells while it works, and the protocol of those who listen: a terminal, a log, a page, a test."""
+"""The events of a run while it works, and the protocol of a reporter: for a terminal, a log, a page or a test."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class BudgetView(NamedTuple):
 
 
 class Reporter(Protocol):
-    """Told by the loop what happens, from several threads at once during `investigate`; must not raise.
+    """The loop calls these methods, during `investigate` from several threads. They must not raise.
 
-    A stage may be reported again after a resume; what had been done is then reported as advanced at once.
+    After a resume a stage is reported again; the work that was already done is then reported in the first advance.
     """
 
     def stage_started(self, stage: Stage, *, iteration: int, total: int) -> None:
@@ -61,7 +61,7 @@ class Reporter(Protocol):
 
 
 class SilentReporter:
-    """Tells nobody."""
+    """A reporter that does nothing."""
 
     def stage_started(self, stage: Stage, *, iteration: int, total: int) -> None: ...
 

@@ -1,4 +1,4 @@
-"""A run's result in plain sentences, and its figures as text."""
+"""A run's result as sentences, and its figures as text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def spread(interval: Interval) -> str:
 
 
 def verdict(outcome: Outcome, *, chance: float | None) -> list[str]:
-    """The result in plain sentences, the worst news not left out."""
+    """The result in plain sentences, bad news included."""
     split = outcome.final_split
     before, after = outcome.scorecard(outcome.base, split), outcome.scorecard(outcome.best, split)
     if before is None:

@@ -11,7 +11,7 @@ from errata.agent.run.reporter import Stage
 
 
 class StageTime(NamedTuple):
-    """What a stage took, in seconds, and what its branches said."""
+    """Seconds that a stage took, and the summaries of its branches."""
 
     seconds: float
     summary: list[str]
@@ -36,7 +36,7 @@ class StageClock:
             return inside == 0
 
     def leave(self, stage: Stage, said: Sequence[str]) -> StageTime | None:
-        """The time_spent when this branch was the last, else None."""
+        """Seconds and summaries when this branch was the last one; None while others are still in the stage."""
         with self._lock:
             self._inside[stage] -= 1
             self._said[stage] += said

@@ -1,4 +1,4 @@
-"""What `errata init` finds out about a model, data, a pool and a teacher, and the settings file it makes of that."""
+"""What `errata init` finds in a model, data, a pool and a teacher, and the settings file that it writes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Part(NamedTuple):
     why: str
 
     def placed_in(self, folder: Path) -> Part:
-        """The same, its path as a file in `folder` names it."""
+        """The same part; its path is written as seen from `folder`."""
         return self._replace(path=place_from(Path(self.path), folder))
 
 
@@ -196,6 +196,6 @@ def render_settings(
 
 
 def place_from(path: Path, folder: Path) -> str:
-    """The path as a file in `folder` names it: relative inside of it, absolute elsewhere."""
+    """The path as seen from `folder`: relative inside it, absolute elsewhere."""
     full, base = path.resolve(), folder.resolve()
     return str(full.relative_to(base)) if full.is_relative_to(base) else str(full)

@@ -42,7 +42,7 @@ FILES = {"pool": "train.jsonl", "diagnosis": "val.jsonl", "gate": "val.jsonl", "
 
 
 def upgrade_settings(tree: Any) -> Any:
-    """The tree with what older versions named otherwise under today's names; anything else is left as it is."""
+    """The settings tree with older names replaced by today's; everything else is unchanged."""
     if not isinstance(tree, dict):
         return tree
     data = tree.get("data")

@@ -27,7 +27,7 @@ Control = Literal["none", "random", "uniform", "insta", "superfiltering", "full"
 
 
 class RunSettings(Branch):
-    """What names and seeds the run."""
+    """Name and seed of the run."""
 
     name: str = Field(default="run", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     """Folder of the run is the name with a counter: demo-1, demo-2, ..."""
@@ -50,7 +50,7 @@ class StudentSettings(Branch):
 
 
 class TeacherSettings(Branch):
-    """Who reads the errors."""
+    """The teacher, which reads the errors."""
 
     kind: Literal["world", "annotations", "local", "chat"] = "world"
     world: WorldTeacherOptions = WorldTeacherOptions()

@@ -42,7 +42,7 @@ def _skill_lines(outcome: Outcome) -> list[str]:
     """The skills that gained most, and those that fell."""
     changes = changes_by_skill(outcome)
 
-    def told(chosen: Sequence[object]) -> str:
+    def result(chosen: Sequence[object]) -> str:
         texts = []
         for change in changes:
             if change in chosen:
@@ -52,10 +52,10 @@ def _skill_lines(outcome: Outcome) -> list[str]:
 
     gained = [change for change in changes if change.gain > 0][:SKILLS]
     fallen = [change for change in changes if change.gain < 0]
-    lines = [f"gained:   {told(gained)}"] if gained else []
+    lines = [f"gained:   {result(gained)}"] if gained else []
     if fallen:
         rest = f" and {len(fallen) - SKILLS} more" if len(fallen) > SKILLS else ""
-        lines.append(f"fell:     {told(fallen[-SKILLS:])}{rest}")
+        lines.append(f"fell:     {result(fallen[-SKILLS:])}{rest}")
     return lines
 
 

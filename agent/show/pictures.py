@@ -1,4 +1,4 @@
-"""Pictures for a page that carries everything in itself."""
+"""Pictures as data: URLs, for a page in one file."""
 
 from __future__ import annotations
 

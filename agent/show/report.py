@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file that needs nothing beside itself.
+"""The report of a run: one HTML file that needs no other file.
 
 It can be written at any time; what has not happened yet is left out. Examples are from the diagnosis part
 only, whose errors may be read; no test question is shown.
@@ -190,7 +190,7 @@ def _counts(values: Any) -> list[tuple[str, int]]:
 
 
 def describe_firewall(folder: RunFolder, *, policy: str) -> str:
-    """What the overlap firewall found between the pool and the questions that are measured on."""
+    """Overlaps that the firewall found between the pool and the validation and test questions."""
     if not folder.has("overlaps.jsonl"):
         return "It has not looked yet."
     found = len(folder.read_records("overlaps.jsonl", Overlap))
@@ -210,7 +210,7 @@ def _number(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person says them; a dash for unknown."""
+    """Seconds as text, e.g. `1 min 52 s`; a dash if unknown."""
     if seconds is None:
         return "–"
     if seconds < 60:

@@ -1,4 +1,4 @@
-"""What is printed for a person at the end of a run, and for lists of runs. Rich is imported on first use."""
+"""Tables for a person: the summary of a run and the list of runs. Rich is imported on first use."""
 
 from __future__ import annotations
 

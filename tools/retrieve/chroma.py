@@ -76,12 +76,12 @@ class SkillCollection:
         return True
 
     def is_of(self, content: str) -> bool:
-        """Whether the index is there and was made of what `content` stands for."""
+        """Whether the index exists and was made from `content` (a digest)."""
         about = self._about()
         return about.get("fingerprint") == self._fingerprint(content) and about.get("collection") in self._names()
 
     def add(self, skills: Mapping[str, int], *, of: str) -> None:
-        """Put in new skills, and new counts for old ones; `of` stands for the whole content after it."""
+        """Add new skills and update the counts of old ones; `of` is the digest of the content afterwards."""
         self.open()
         name = self._about()["collection"]
         self._upsert(self._collection(), skills)

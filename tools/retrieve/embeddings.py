@@ -81,7 +81,7 @@ class ChromaDefaultEmbedding:
         self._function = DefaultEmbeddingFunction()
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
-        """The vectors, in the order of the texts. Raises OperatorError when the model is not to be had."""
+        """The vectors, in the order of the texts. Raises OperatorError if the model cannot be loaded."""
         import httpx
 
         try:

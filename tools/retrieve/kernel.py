@@ -53,9 +53,9 @@ def user_cache() -> Path:
 def load_kernel(folder: Path | None = None) -> ctypes.CDLL | None:
     """The compiled search, from `folder` (the user's cache when None); None where it cannot be had."""
     source = SOURCE.read_bytes()
-    told = b" ".join([*map(str.encode, COMMAND), platform.machine().encode(), source])
+    result = b" ".join([*map(str.encode, COMMAND), platform.machine().encode(), source])
     with contextlib.suppress(OSError, RuntimeError, subprocess.SubprocessError):
-        place = (folder or user_cache()) / f"kernel-{hashlib.sha256(told).hexdigest()[:16]}.so"
+        place = (folder or user_cache()) / f"kernel-{hashlib.sha256(result).hexdigest()[:16]}.so"
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             part = place.with_suffix(f".{os.getpid()}.part")

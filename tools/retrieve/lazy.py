@@ -19,7 +19,7 @@ Tag = Callable[[Sequence[Problem]], Mapping[str, Sequence[str]]]
 
 
 class LazyPool:
-    """Makes an index for the errors at hand; the same errors always get the same one."""
+    """Builds the index for the given errors; equal errors give an equal index."""
 
     def __init__(self, pool: Mapping[str, Problem], *, words: SkillIndex, tag: Tag, candidates: int) -> None:
         """`words`: an index of the pool by `own_words`. `candidates`: samples that are looked at for each error."""

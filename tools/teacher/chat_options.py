@@ -42,7 +42,7 @@ class RetryOptions(Record):
     attempts: int = Field(default=6, ge=1, le=20)
     """Sendings of one request, the first included."""
     repairs: int = Field(default=2, ge=0, le=5)
-    """How many of them tell the model what was wrong with its last reply."""
+    """How many of them say to the model what was wrong with its last reply."""
     wait_seconds: float = Field(default=1.0, gt=0)
     """Upper end of the first random wait; doubles with every attempt."""
     max_wait_seconds: float = Field(default=60.0, gt=0)

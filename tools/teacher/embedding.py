@@ -41,15 +41,15 @@ class EmbeddingSender:
 
         texts = [str(message["content"]) for message in request.messages]
         try:
-            told = self._client.embeddings.create(model=request.model, input=texts, encoding_format="float")
-            rows = [row.embedding for row in sorted(told.data, key=lambda row: row.index)]
+            result = self._client.embeddings.create(model=request.model, input=texts, encoding_format="float")
+            rows = [row.embedding for row in sorted(result.data, key=lambda row: row.index)]
         except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
             raise classify_fault(error, seconds=self._options.timeout_seconds) from error
-        usage = Usage(tokens_in=told.usage.prompt_tokens, tokens_out=0) if told.usage else Usage()
+        usage = Usage(tokens_in=result.usage.prompt_tokens, tokens_out=0) if result.usage else Usage()
         if len(rows) != len(texts) or len({len(row) for row in rows}) > 1:
             what = f"{len(rows)} vectors came for {len(texts)} texts, or of several lengths"
             raise EndpointFault("bad_request", what, usage=usage, billed=True)
-        return ChatReply(text=pack_vectors(rows), usage=usage, model=told.model or "")
+        return ChatReply(text=pack_vectors(rows), usage=usage, model=result.model or "")
 
     def complete_all(self, requests: Sequence[ChatRequest]) -> list[ChatReply | EndpointFault]:
         """See `Endpoint`; every request is sent once."""

@@ -90,7 +90,7 @@ class ChatReply(Record):
     top: tuple[tuple[TokenChoice, ...], ...] = ()
     """Per generated position the chosen token and then the others of its top list, when logprobs were asked for."""
     forced: TokenChoice | None = None
-    """The last token of a forced beginning; None where the server does not tell."""
+    """The last token of a forced beginning; None if the server does not report it."""
     tool_calls: tuple[dict[str, Any], ...] = ()
     """Calls of `tools` as name, args (parsed) and id."""
     broken_calls: tuple[dict[str, Any], ...] = ()

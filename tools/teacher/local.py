@@ -124,7 +124,7 @@ class LocalTeacher:
         ]
 
     def write_rationale(self, requests: Sequence[RationaleRequest]) -> list[RationaleReply]:
-        """Greedy decoding after `<write>`, gold told; it has no eyes, so that `picture` changes nothing."""
+        """Greedy decoding after `<write>`; the prompt holds the gold answer. It reads no picture."""
         from errata.tools.locate.steps import split_steps
 
         replies = []

@@ -235,9 +235,9 @@ def _learn(model: Any, samples: Sequence[Sample], *, pad: int) -> float:
         position_ids=torch.from_numpy(positions),
         use_cache=False,
     ).last_hidden_state
-    told, weight = torch.from_numpy(labels), torch.from_numpy(asked)
-    judged = told != IGNORED
-    each = cross_entropy(model.lm_head(hidden[judged]).float(), told[judged], reduction="none")
+    summary, weight = torch.from_numpy(labels), torch.from_numpy(asked)
+    judged = summary != IGNORED
+    each = cross_entropy(model.lm_head(hidden[judged]).float(), summary[judged], reduction="none")
     mine = weight[judged]
     loss = each[mine].mean() + (TEXT_WEIGHT * each[~mine].mean() if bool((~mine).any()) else 0.0)
     torch.autograd.backward(loss / 2)

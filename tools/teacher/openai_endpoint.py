@@ -99,18 +99,10 @@ class OpenAIEndpoint:
                     messages: list[Any] = [*request.messages, *request.repair]
                     if request.forced:
                         client = self._model.root_async_client.chat.completions
-                        told = await client.create(messages=messages, **wire_arguments(request))
-                        if not isinstance(told, openai.BaseModel):
+                        summary = await client.create(messages=messages, **wire_arguments(request))
+                        if not isinstance(summary, openai.BaseModel):
                             raise TypeError("the body is not an object")
-                        return told
+                        return summary
                     return await self._model.ainvoke(messages, **wire_arguments(request))
-        except (
-            openai.OpenAIError,
-            TimeoutError,
-            ValueError,
-            KeyError,
-            IndexError,
-            TypeError,
-            AttributeError,
-        ) as error:
+        except (openai.OpenAIError, TimeoutError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise classify_fault(error, seconds=self.options.timeout_seconds) from error

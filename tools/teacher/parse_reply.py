@@ -110,11 +110,11 @@ def read_forced(completion: Any) -> ChatReply:
 
 def read_usage(message: Any) -> Usage:
     """Tokens as the server counted them; None where it did not."""
-    told = message.usage_metadata
-    if not told:
+    result = message.usage_metadata
+    if not result:
         return Usage()
-    cached = (told.get("input_token_details") or {}).get("cache_read")
-    return Usage(tokens_in=told["input_tokens"], tokens_out=told["output_tokens"], tokens_cached=cached)
+    cached = (result.get("input_token_details") or {}).get("cache_read")
+    return Usage(tokens_in=result["input_tokens"], tokens_out=result["output_tokens"], tokens_cached=cached)
 
 
 def read_top(logprobs: Any) -> tuple[tuple[TokenChoice, ...], ...]:

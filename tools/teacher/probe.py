@@ -97,8 +97,8 @@ def _probe_forced(endpoint: OpenAIEndpoint, options: EndpointOptions) -> Capabil
     messages = (*asked.messages, {"role": "assistant", "content": "The answer is B"})
     reply = _try(endpoint, asked.model_copy(update={"messages": messages, "max_tokens": 1, "forced": True}))
     if isinstance(reply, EndpointFault) or reply.forced is None:
-        told = str(reply) if isinstance(reply, EndpointFault) else "the server does not tell its prompt's tokens"
-        return Capability("forced letters", False, told)
+        result = str(reply) if isinstance(reply, EndpointFault) else "the server does not tell its prompt's tokens"
+        return Capability("forced letters", False, result)
     return Capability("forced letters", True, f"the letter {reply.forced.token.strip()} at {reply.forced.logprob:.2f}")
 
 

@@ -61,7 +61,7 @@ class OptionReply(Record):
 
 
 class StepCheckRequest(Record):
-    """Is the last of these steps correct? The picture is withheld, the gold answer is not told (P1 4.5)."""
+    """Is the last of these steps correct? The request holds neither the picture nor the gold answer (P1 4.5)."""
 
     problem: str
     question: str
@@ -77,7 +77,7 @@ class StepCheckReply(Record):
 
 
 class StepIndexRequest(Record):
-    """Which step is the first wrong one? The gold answer is told, the picture withheld."""
+    """Which step is the first wrong one? The request holds the gold answer and no picture."""
 
     problem: str
     question: str
@@ -257,7 +257,7 @@ class ReadsSteps(Protocol):
 
 @runtime_checkable
 class ComparesSkills(Protocol):
-    """Optional operation of a teacher that can tell whether two wordings mean one skill."""
+    """Optional operation of a teacher: whether two wordings mean one skill."""
 
     def same_skill(self, requests: Sequence[SameSkillRequest]) -> list[SameSkillReply]:
         """Methods, section 3: the check behind a canonical skill."""

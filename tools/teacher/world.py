@@ -87,7 +87,7 @@ class WorldTeacher:
         self._shown: Mapping[str, Problem] = MappingProxyType({})
 
     def seeing(self, problems: Mapping[str, Problem]) -> WorldTeacher:
-        """The same teacher with the pictures of these problems (by id) before its eyes: an ablation of step location,
+        """The same teacher that also sees the pictures of these problems (by id): an ablation of step location,
         which withholds them (P1 3.3). It reads a perception right with its reliability.
         """
         twin = WorldTeacher(self.options, known=self._known)
@@ -194,7 +194,7 @@ class WorldTeacher:
         return [x + self.options.knowledge * (o == known) for x, o in zip(lean, options, strict=True)], odds
 
     def _look(self, problem: str) -> SceneReader | None:
-        """Its eyes on the picture of a problem that is shown to it."""
+        """Reads the picture of a problem, if it is shown to this teacher."""
         if problem not in self._shown:
             return None
         scene = read_problem(self._shown[problem]).scene

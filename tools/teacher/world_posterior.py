@@ -20,7 +20,7 @@ EMPTY = random_scene(random.Random(0))
 
 
 class SceneReader(NamedTuple):
-    """Eyes on one scene."""
+    """Reads one scene, right with a given probability."""
 
     scene: Scene
     trust: float

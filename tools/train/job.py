@@ -1,4 +1,4 @@
-"""What a training is told and what it leaves behind: files of one checkpoint folder. No torch here."""
+"""Input and output of a training: the files of one checkpoint folder. Nothing here imports torch."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Check(NamedTuple):
-    """One finding; `ok` is None where nothing is asked of it."""
+    """One finding; `ok` is None if it is information only."""
 
     name: str
     ok: bool | None

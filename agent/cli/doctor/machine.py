@@ -40,7 +40,7 @@ MIN_DISK, MIN_MEMORY = 2 * GIB, 3 * GIB
 
 
 def run_doctor(arguments: argparse.Namespace) -> int:
-    """Print the findings; 1 when one of them stands in the way of the demo, or of the teacher that is asked about."""
+    """Print the findings; returns 1 if one of them prevents the demo, or the teacher that was asked about."""
     if arguments.teacher is not None:
         from errata.agent.cli.doctor.teacher import probe_teacher
 
@@ -84,7 +84,7 @@ def _version(name: str) -> str | None:
 
 
 def check_device() -> Check:
-    """What torch would compute on."""
+    """The device that torch would use."""
     try:
         import torch
     except ImportError as error:
@@ -96,7 +96,7 @@ def check_device() -> Check:
 
 
 def check_memory() -> Check:
-    """Free memory, where the system tells."""
+    """Free memory, if the system reports it."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

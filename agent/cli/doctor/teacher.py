@@ -20,7 +20,7 @@ option probabilities."""
 
 
 def probe_teacher(config: Path) -> list[Check]:
-    """One finding per endpoint and capability. Raises OperatorError where there is nobody to ask."""
+    """One finding for each endpoint and capability. Raises OperatorError if the settings name no endpoint."""
     settings = load_settings(config, data_root=os.environ.get(DATA_VARIABLE))
     chat = settings.teacher.chat
     if chat is None:
@@ -71,7 +71,7 @@ def _probe_role(role: str, chat: ChatOptions, keys: dict[str, str]) -> list[Chec
     if structured and not any(structured):
         checks.append(Check("structured replies", False, "in no way", "use another model"))
     price = chat.prices.get(options.model)
-    told = "not in the settings: money stays unknown"
+    result = "not in the settings: money stays unknown"
     if price is not None:
-        told = f"{price.tokens_in:g} in, {price.tokens_out:g} out"
-    return [*checks, Check("price per million tokens", None, told)]
+        result = f"{price.tokens_in:g} in, {price.tokens_out:g} out"
+    return [*checks, Check("price per million tokens", None, result)]

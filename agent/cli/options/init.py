@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def add_init(sub: argparse.ArgumentParser) -> None:
-    """What a first settings file is made of; each is optional, and asked for at a terminal."""
+    """Add model, data, pool and teacher; each is optional and is asked for at a terminal."""
     sub.add_argument("--model", type=Path, metavar="FOLDER", help="the student: a vision-language model")
     sub.add_argument("--data", type=Path, metavar="FILE", help="labelled questions, some hundreds, in any format")
     sub.add_argument("--pool", type=Path, metavar="FILE", help="training samples to choose from, in any format")

@@ -1,4 +1,4 @@
-"""From the options of the command line (`data_arguments.add_reading_options`) to the format and options of a source."""
+"""From the options of the command line (`options.data`) to the format and options of a source."""
 
 from __future__ import annotations
 

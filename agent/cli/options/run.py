@@ -9,7 +9,7 @@ CONTROLS = ("random", "uniform", "insta", "superfiltering", "full", "validation-
 
 
 def add_start(sub: argparse.ArgumentParser, *, config: bool) -> None:
-    """A settings file where `config`, changes to it, and what is done with them."""
+    """Add the settings file (if `config`), overrides, and the named options."""
     if config:
         sub.add_argument(
             "config", type=Path, nargs="?", metavar="CONFIG", help="a YAML file (default: errata.yaml in this folder)"

@@ -1,4 +1,4 @@
-"""The teacher as a run sees it: every reply is on disk before it is used, counted, and never asked for twice.
+"""The teacher of a run: each reply is written to disk before it is used, is counted, and is never asked for twice.
 
 Replies are kept in teacher.sqlite by the content of their request, so that a kill between a paid call and the
 receipt of its tool call costs nothing on resume. `asked` counts requests whether or not they were answered
@@ -54,7 +54,7 @@ CHUNK = 256
 
 
 class RecordingTeacher:
-    """Satisfies `Teacher`; see the module's docstring. `scoped` gives one with a stage and a budget of its own."""
+    """Implements `Teacher`; see the module's docstring. `scoped` returns one with its own stage and budget."""
 
     def __init__(
         self,
@@ -136,7 +136,7 @@ class RecordingTeacher:
 
     @property
     def _reader(self) -> ReadsSteps:
-        """Callers look into `operations` first."""
+        """The inner teacher; callers check `operations` first."""
         return cast(ReadsSteps, self._teacher)
 
     def _ask(

@@ -1,4 +1,4 @@
-"""Nothing of the test split reaches a teacher: a guard for every request, and a search through what was said."""
+"""Keeps the test split from the teacher: a guard for every request, and a search through all requests of a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _content(problem: Problem) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def find_test_leaks(folder: RunFolder, problems: Mapping[str, Problem]) -> list[str]:
-    """Ids of test problems that occur in any teacher request or decision of a run; empty is as it should be."""
+    """Ids of test problems that occur in a teacher request or decision of a run; it should be empty."""
     store = ReplyStore(folder.path / "teacher.sqlite")
     said = [f'"{row[4]}" {row[5]}' for row in store.rows()]
     store.close()

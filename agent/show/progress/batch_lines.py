@@ -1,4 +1,4 @@
-"""The tool calls of an error batch, told in one line for each tool when the batch ends."""
+"""The tool calls of an error batch, printed as one line for each tool when the batch ends."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BatchLines:
 
 
 def tool_line(batch: str, tool: str, calls: Sequence[Decision]) -> str:
-    """What all calls of one tool brought: the outcome of a single call, or sums."""
+    """The results of all calls of one tool: the outcome of a single call, or sums."""
     head = f"batch {batch}, {tool}"
     if len(calls) == 1:
         return f"{head}: {calls[0].outcome}"

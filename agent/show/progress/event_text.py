@@ -1,4 +1,4 @@
-"""What a run tells, in one line each: the budget, a comparison, a tool call, the time left."""
+"""Events of a run as one line each: the budget, a comparison, the time left."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from errata.tools.records import Comparison
 
 
 def remaining_text(seconds: float) -> str:
-    """Time left, coarse on purpose."""
+    """Time left in minutes and seconds."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d} left"
 

@@ -19,7 +19,7 @@ QUIET = ("triage", "allocate", "investigate", "assemble", "report")
 
 
 class PlainReporter:
-    """Few lines, each of them news: details are in the run folder and in `errata show`."""
+    """Prints few lines; the details are in the run folder and in `errata show`."""
 
     def __init__(self, stream: TextIO, *, clock: Clock = time.monotonic) -> None:
         self._stream, self._lock = stream, threading.Lock()

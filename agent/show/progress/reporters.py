@@ -17,7 +17,7 @@ class ClosableReporter(Reporter, Protocol):
     """A reporter that may hold the terminal."""
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Release the terminal."""
         ...
 
 

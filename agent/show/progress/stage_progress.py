@@ -1,4 +1,4 @@
-"""How far the current stage is, shared by the reporters that people read."""
+"""Progress of the current stage, shared by the reporters that people read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Clock = Callable[[], float]
 
 
 class StageProgress:
-    """How far the current stage is: shared by the reporters for people."""
+    """Progress of the current stage."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.clock = clock

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class LiveReporter:
-    """Stage, counts, time left, accuracy and budget, redrawn in place; what is done scrolls by above."""
+    """Redraws stage, counts, time left, accuracy and budget in place, and prints finished stages above."""
 
     def __init__(self, *, clock: Clock = time.monotonic) -> None:
         from errata.agent.show.tables import make_console
@@ -109,7 +109,7 @@ class LiveReporter:
         self._print(f"{'stopped' if resume else 'ended'}: {reason.replace('_', ' ')}")
 
     def close(self) -> None:
-        """Take the display away, also after a fault."""
+        """Remove the display, also after an error."""
         with self._lock:
             if self._live is not None:
                 self._live.stop()

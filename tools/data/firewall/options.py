@@ -1,4 +1,4 @@
-"""What the firewall is told, and what it says."""
+"""Options of the firewall, and its findings."""
 
 from __future__ import annotations
 

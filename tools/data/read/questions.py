@@ -43,12 +43,12 @@ def parse_lesson(row: dict[str, Any], context: RowContext) -> list[Fields]:
     kept = fields.get("metadata")
     if kept is not None and not isinstance(kept, dict):
         raise RowError("metadata", "is no object", value=kept, remedy="see tools/records.py")
-    told = {"lesson": row.get("id"), "route": row.get("route"), "iteration": row.get("iteration")}
+    result = {"lesson": row.get("id"), "route": row.get("route"), "iteration": row.get("iteration")}
     for picture in fields["images"]:
         path = str(picture["path"])
         inside = path.startswith(RUN_MARK)
         picture["path"] = os.path.join(context.folder, path[len(RUN_MARK) :]) if inside else path
-    return [fields | {"metadata": {**(kept or {}), **{k: v for k, v in told.items() if v is not None}}}]
+    return [fields | {"metadata": {**(kept or {}), **{k: v for k, v in result.items() if v is not None}}}]
 
 
 SCIENCEQA_PARTS = {"pool": "train", "diagnosis": "val", "gate": "val", "test": "test"}

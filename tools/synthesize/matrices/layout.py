@@ -89,11 +89,7 @@ CONFIGURATIONS: Mapping[str, Configuration] = {
             "one object above and one below",
             (Component("upper", (Box(0.5, 0.25, 0.25),)), Component("lower", (Box(0.5, 0.75, 0.25),))),
         ),
-        Configuration(
-            "out-in",
-            "one object inside another",
-            (_OUTER, Component("inner", (Box(0.5, 0.5, 0.16),))),
-        ),
+        Configuration("out-in", "one object inside another", (_OUTER, Component("inner", (Box(0.5, 0.5, 0.16),)))),
         Configuration(
             "out-in-grid",
             "a 2x2 grid of places inside a large object",

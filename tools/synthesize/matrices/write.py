@@ -75,14 +75,14 @@ def write_matrices(
         return _reuse(folder, stamp)
     draft = folder.with_name(f"{folder.name}.draft-{os.getpid()}")
     try:
-        told = _write_draft(draft, stamp, settings, workers, on_progress)
+        result = _write_draft(draft, stamp, settings, workers, on_progress)
         draft.rename(folder)
     except OSError as error:
         remedy = "free space or choose another folder"
         raise OperatorError(f"cannot write matrices: {error.strerror}", where=str(folder), remedy=remedy) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Written(folder=folder, **told, reused=False)
+    return Written(folder=folder, **result, reused=False)
 
 
 def _reuse(folder: Path, stamp: dict[str, Any]) -> Written:
