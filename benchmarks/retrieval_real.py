@@ -30,7 +30,7 @@ from errata.tools.retrieve.embeddings import HashingEmbedding
 from errata.tools.retrieve.lexical import SearchIndex, SkillIndex
 from errata.tools.retrieve.segment import make_segment, split_words
 from errata.tools.retrieve.select import HybridIndex
-from errata.tools.retrieve.vectors import Embedding, Vectors, make_unit
+from errata.tools.vectors import Embedding, Vectors, make_unit
 
 K = 10
 DRAWS = 2000

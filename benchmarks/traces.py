@@ -21,8 +21,8 @@ from errata.tools.evaluate.answers import parse_answer
 from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
 from errata.tools.locate.metrics import location_scores
 from errata.tools.locate.rivals import random_step
-from errata.tools.locate.steps import split_steps
 from errata.tools.records import Attempt, Problem, digest
+from errata.tools.steps import split_steps
 from errata.tools.teacher.local import SHIPPED, LocalTeacher
 
 VARIABLE = "ERRATA_DATA"

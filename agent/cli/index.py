@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from errata.tools.retrieve.lexical import Hit, SearchIndex, SkillIndex, Where
     from errata.tools.retrieve.segment import Sample
     from errata.tools.retrieve.sources import SampleSource
-    from errata.tools.retrieve.vectors import Embedding
+    from errata.tools.vectors import Embedding
 
 CHOICE = "index.json"
 OFF = "dense search is off: no embedding was chosen (--embedding)"

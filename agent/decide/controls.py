@@ -16,7 +16,7 @@ from errata.tools.retrieve.rivals import Means, Request, Selection, selection_me
 
 if TYPE_CHECKING:
     from errata.agent.run.context import Context
-    from errata.tools.retrieve.vectors import Embedding
+    from errata.tools.vectors import Embedding
 
 
 def check_control(settings: Settings, problems: Mapping[Split, Mapping[str, Problem]]) -> None:

@@ -15,8 +15,8 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from errata.agent.decide.tool_arguments import TOOLS
 from errata.prompts import render_prompt
-from errata.tools.locate.steps import split_steps
 from errata.tools.records import Problem, digest
+from errata.tools.steps import split_steps
 from errata.tools.teacher.chat import ChatTeacher
 from errata.tools.teacher.chat_options import ROLES, ChatOptions
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault

@@ -20,8 +20,8 @@ from errata.agent.decide.chat_model import PaidDecider
 from errata.agent.decide.tool_arguments import TOOLS
 from errata.tools.errors import OperatorError
 from errata.tools.locate.answer_switch import SwitchOptions, locate_mistakes
-from errata.tools.locate.steps import split_steps
 from errata.tools.records import Attempt, digest
+from errata.tools.steps import split_steps
 from errata.tools.teacher.chat import closed
 from errata.tools.teacher.chat_options import ChatOptions
 from errata.tools.teacher.chat_stack import ChatStack

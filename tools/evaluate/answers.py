@@ -21,7 +21,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from errata.tools.locate.steps import sentence_starts
+from errata.tools.steps import sentence_starts
 
 Mode = Literal["ordered", "table10"]
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from errata.tools.errors import OperatorError
 from errata.tools.evaluate.answers import Mode, parse_answer, parse_free_answer
 from errata.tools.evaluate.compare import attempts_by_problem, paired_interval, skill_of, wilson
-from errata.tools.locate.steps import split_steps
 from errata.tools.records import Attempt, Interval, Problem, Scorecard, SkillScore, Split, digest
+from errata.tools.steps import split_steps
 
 CORRECT_FROM = 0.5
 """Least score that counts as correct; only the soft scorings give scores between 0 and 1."""

@@ -24,7 +24,7 @@ from errata.tools.errors import OperatorError
 from errata.tools.records import digest
 from errata.tools.retrieve.embeddings import NoEmbedding
 from errata.tools.retrieve.segment import split_words
-from errata.tools.retrieve.vectors import Embedding, Vectors, make_unit
+from errata.tools.vectors import Embedding, Vectors, make_unit
 
 VERSION = 2
 ABOUT = "dense.json"

@@ -16,7 +16,7 @@ import numpy as np
 from errata.tools.errors import OperatorError
 from errata.tools.records import Record
 from errata.tools.retrieve.segment import split_words
-from errata.tools.retrieve.vectors import Embedding, Vectors, make_unit
+from errata.tools.vectors import Embedding, Vectors, make_unit
 
 EmbeddingKind = Literal["none", "hashing", "encoder", "endpoint", "chroma"]
 

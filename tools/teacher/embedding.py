@@ -17,7 +17,7 @@ from errata.tools.teacher.faults import classify_fault
 from errata.tools.teacher.retrying import complete_each
 
 if TYPE_CHECKING:
-    from errata.tools.retrieve.vectors import Vectors
+    from errata.tools.vectors import Vectors
 
 BATCH = 64
 """Texts of one request."""
@@ -80,7 +80,7 @@ class EndpointEmbedding:
         """
         import numpy as np
 
-        from errata.tools.retrieve.vectors import make_unit
+        from errata.tools.vectors import make_unit
 
         parts = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
         try:

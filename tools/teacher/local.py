@@ -125,7 +125,7 @@ class LocalTeacher:
 
     def write_rationale(self, requests: Sequence[RationaleRequest]) -> list[RationaleReply]:
         """Greedy decoding after `<write>`; the prompt holds the gold answer. It reads no picture."""
-        from errata.tools.locate.steps import split_steps
+        from errata.tools.steps import split_steps
 
         replies = []
         for request in requests:

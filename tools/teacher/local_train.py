@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from errata.tools.locate.steps import split_steps
 from errata.tools.records import seed_of
+from errata.tools.steps import split_steps
 from errata.tools.teacher.local_text import LETTERS, MAX_STEPS, Packed, build_tokenizer, head_text, pack, stack
 from errata.tools.world.generate import split_of_question
 from errata.tools.world.programs import FAMILIES

@@ -11,7 +11,7 @@ from errata.tools.errors import OperatorError
 from errata.tools.records import Candidate, MissingSkill, Problem, Route
 from errata.tools.retrieve.lexical import SearchIndex
 from errata.tools.retrieve.select import make_undiagnosed
-from errata.tools.retrieve.vectors import Embedding
+from errata.tools.vectors import Embedding
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from errata.tools.locate.steps import sentence_starts, split_steps
+from errata.tools.steps import sentence_starts, split_steps
 
 ALPHABET = "aAbZ1 9\n\r\t.?!\"'()-*é中_:,"
 WORDS = st.sampled_from(
