@@ -37,7 +37,7 @@ package-test: $(STAMP) ## build the wheel, use it where one may not write, take 
 
 lowest-test: ## the tests with the lowest versions that pyproject.toml allows (docs/versions.md)
 	@test -x .lowest-test/bin/python || $(PYTHON) -m venv .lowest-test
-	@.lowest-test/bin/python -m pip install -q --disable-pip-version-check -c constraints-lowest.txt -e '.[dev]'
+	@.lowest-test/bin/python -m pip install -q --disable-pip-version-check -c constraints-lowest.txt torchvision -e '.[dev]'
 	@.lowest-test/bin/python -m pytest -q $(ARGS)
 
 setup: $(STAMP) ## install into .venv and nothing else

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from errata import __version__
 from errata.agent.cli.options.data import add_data_commands
 from errata.agent.cli.options.evaluate import add_eval
 from errata.agent.cli.options.index import add_index
@@ -52,7 +53,7 @@ def print_error(
 def build_parser() -> Parser:
     """All commands and their options."""
     parser = Parser(prog="errata", description="A vision-language model gets better from its own mistakes.")
-    parser.add_argument("--version", action="version", version="errata 0.1.0")
+    parser.add_argument("--version", action="version", version=f"errata {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
