@@ -59,6 +59,7 @@ def test_own_questions_are_cut_in_parts_that_hold_each_once(folder: Path, capsys
     assert "format llava (found from the columns of its first row); 20 questions, 0 without a picture" in out
     assert "a part of the data is the pool" in out
     assert "YOUR DATA NAME NONE" in out
+    assert "wrote errata.yaml; check it with: errata run --dry-run" in out
     assert "mine.json" in dry_run(capsys)
     data = load_settings(folder / "errata.yaml").data
     ids: list[list[str]] = []
@@ -138,6 +139,8 @@ def test_a_file_that_is_there_is_kept(folder: Path, capsys: pytest.CaptureFixtur
     assert (folder / "errata.yaml").read_text() == "mine: true\n"
     assert main(["init", "--data", "mine.json", "--force", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["file"] == "errata.yaml"
+    assert main(["init", "--data", "mine.json", "--out", "other.yaml"]) == 0
+    assert "wrote other.yaml; check it with: errata run other.yaml --dry-run" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("folder")
