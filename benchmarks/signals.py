@@ -1,7 +1,7 @@
 """A run under each signal that asks for a stop, at five moments: exit code, resume, records, processes left behind.
 
 An undisturbed run and the disturbed ones have the same settings. The signal goes to the whole process group, as a
-closed terminal sends it. After it the run must end with 130 (or 0 where it had ended already), nothing of its session
+closed terminal sends it. After it the run must end with 130 (or 0 in its last stage), nothing of its session
 may live on, and `errata resume` must come to the same records.
 """
 
@@ -47,8 +47,9 @@ class Stopped(NamedTuple):
 
     @property
     def good(self) -> bool:
-        """Whether it stopped in order and lost nothing."""
-        return self.code in (0, 130) and self.resumed == 0 and self.different == 0 and self.left == 0
+        """Whether it stopped in order, or ended in its last stage, and lost nothing."""
+        ended = self.code == 130 or (self.code == 0 and self.moment == MOMENTS[-1])
+        return ended and self.resumed == 0 and self.different == 0 and self.left == 0
 
 
 def send_at(number: signal.Signals, moment: str, *, runs: Path, name: str) -> tuple[int, int]:
@@ -61,6 +62,7 @@ def send_at(number: signal.Signals, moment: str, *, runs: Path, name: str) -> tu
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_all,
     )
     assert process.stderr is not None
     sent = False
@@ -73,6 +75,12 @@ def send_at(number: signal.Signals, moment: str, *, runs: Path, name: str) -> tu
     if not sent:
         raise RuntimeError(f"the run ended with {code} before {moment}")
     return code, count_left(process.pid)
+
+
+def hear_all() -> None:
+    """What a shell lets a background job ignore is heard again; Errata leaves ignored signals ignored."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def count_left(session: int) -> int:

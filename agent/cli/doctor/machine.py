@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from errata.agent.cli.doctor.findings import Check, report_checks
-from errata.agent.settings.places import CONFIGS, find_runs
+from errata.agent.settings.places import CONFIGS, find_runs, in_clone
 from errata.tools.errors import OperatorError
 
 NEEDED = (
@@ -34,6 +34,7 @@ NEEDED = (
     "rich",
 )
 OPTIONAL = {"vllm": "serve", "diffusers": "synth", "ray": "scale", "datasets": "scale", "pytest": "dev"}
+INSTALL = "run: make setup" if in_clone() else "run: pip install --upgrade errata-vlm"
 GIB = 2**30
 MIN_DISK, MIN_MEMORY = 2 * GIB, 3 * GIB
 """What the demo needs: free disk for pictures and checkpoints, memory for two students and the pool."""
@@ -70,7 +71,7 @@ def check_packages() -> list[Check]:
     checks = []
     for name in NEEDED:
         version = _version(name)
-        checks.append(Check(name, version is not None, version or "not installed", "run: make setup"))
+        checks.append(Check(name, version is not None, version or "not installed", INSTALL))
     for name, extra in OPTIONAL.items():
         checks.append(Check(name, None, _version(name) or f"not installed (extra `{extra}`)"))
     return checks
@@ -88,7 +89,7 @@ def check_device() -> Check:
     try:
         import torch
     except ImportError as error:
-        return Check("device", False, f"torch cannot be loaded ({error})", "run: make setup")
+        return Check("device", False, f"torch cannot be loaded ({error})", INSTALL)
     if torch.cuda.is_available():
         name, memory = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory
         return Check("device", True, f"{torch.cuda.device_count()} x {name}, {memory / GIB:.0f} GiB each")
