@@ -54,6 +54,9 @@ def _print_report(report: CheckReport, *, limit: int) -> None:
     if report.skipped:
         table = make_table("Left out by the format", ">rows", "reason")
         console.print(fill_table(table, [(n, r) for r, n in report.skipped.items()]))
+    if report.converted:
+        table = make_table("Pictures that are converted to be shown", ">pictures", "how")
+        console.print(fill_table(table, [(n, how) for how, n in report.converted.items()]))
     print(
         f"{report.path} ({report.format}): {report.rows} rows = {report.accepted} good "
         f"+ {sum(report.skipped.values())} left out + {len(report.findings)} with errors; "

@@ -6,10 +6,12 @@ import base64
 import io
 from pathlib import Path
 
+from errata.tools.pictures import PictureFault, open_picture
 from errata.tools.records import Problem
 
 EDGE = 280
 """Longest edge of a thumbnail in pixels; smaller pictures go in as they are."""
+PNG = b"\x89PNG"
 SMALL = 24_000
 """Bytes up to which a small PNG goes in as it is."""
 
@@ -18,16 +20,16 @@ def thumbnail(problem: Problem) -> str | None:
     """The first picture of a problem as a data: URL; None when there is none, or none that can be read."""
     if not problem.images:
         return None
-    from PIL import Image, UnidentifiedImageError
-
     path = Path(problem.images[0].path)
     try:
-        with Image.open(path) as image:
-            if image.format == "PNG" and max(image.size) <= EDGE and path.stat().st_size <= SMALL:
-                return _data_url(path.read_bytes(), "png")
-            picture = image.convert("RGB")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError):
+        opened = open_picture(path)
+    except PictureFault:
         return None
+    picture = opened.image
+    if not opened.converted and max(picture.size) <= EDGE:
+        content = path.read_bytes()
+        if content.startswith(PNG) and len(content) <= SMALL:
+            return _data_url(content, "png")
     picture.thumbnail((EDGE, EDGE))
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=82)

@@ -10,12 +10,12 @@ import hashlib
 import io
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from errata.tools.errors import ErrataError, OperatorError
+from errata.tools.pictures import PictureFault, open_picture
 from errata.tools.records import Problem
 
 Verify = Literal["ignore", "exists", "hash", "decode"]
@@ -28,7 +28,6 @@ MARK = "<image>"
 """What stands for a picture in a conversation; in any other text a model would look for a picture there."""
 SHOWN = ("question", "choices", "target", "rationale")
 """Texts that a student reads or writes."""
-MAX_PIXELS = 100_000_000
 MAX_ASPECT = 200
 """Processors of current models refuse pictures that are more than 200 times as long as wide."""
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
@@ -137,12 +136,19 @@ def resolve_path(path: object, *, root: str) -> str:
     return full
 
 
-def check_image(full: str, *, sha256: str, verify: Verify) -> str:
+class Checked(NamedTuple):
+    """A picture that was looked at: its hash or ending, and how it is converted to be shown."""
+
+    name: str
+    converted: tuple[str, ...] = ()
+
+
+def check_image(full: str, *, sha256: str, verify: Verify) -> Checked:
     """The sha256 of the file's bytes. `exists` trusts a given hash, `hash` compares it, `decode` reads the pixels."""
     if not os.path.isfile(full):
         raise RowError("images", "no such picture", value=full, remedy="copy it there or mend the path")
     if sha256 and verify == "exists":
-        return sha256
+        return Checked(sha256)
     try:
         with open(full, "rb") as file:
             actual = hashlib.sha256(file.read()).hexdigest()
@@ -151,12 +157,10 @@ def check_image(full: str, *, sha256: str, verify: Verify) -> str:
     if sha256 and actual != sha256:
         remedy = f"the row says {sha256[:12]}, the file is {actual[:12]}; restore the file or remove sha256"
         raise RowError("images", "sha256 differs", value=full, remedy=remedy)
-    if verify == "decode":
-        _decode(full, name=full)
-    return actual
+    return Checked(actual, _decode(full, name=full) if verify == "decode" else ())
 
 
-def check_bytes(data: bytes, *, verify: Verify) -> str:
+def check_bytes(data: bytes, *, verify: Verify) -> Checked:
     """The ending (`.png`) of a picture given as bytes; raises RowError for what no picture begins like, and
     with `decode` for what cannot be read.
     """
@@ -166,9 +170,7 @@ def check_bytes(data: bytes, *, verify: Verify) -> str:
     if not kind:
         remedy = "PNG, JPEG, GIF, WebP, BMP or TIFF, whole"
         raise RowError("images", "the bytes are no picture", value=data[:12].hex(" "), remedy=remedy)
-    if verify == "decode":
-        _decode(io.BytesIO(data), name=f"{len(data)} bytes")
-    return kind
+    return Checked(kind, _decode(io.BytesIO(data), name=f"{len(data)} bytes") if verify == "decode" else ())
 
 
 _HEADS = (
@@ -181,26 +183,19 @@ _HEADS = (
 )
 
 
-def _decode(source: str | io.BytesIO, *, name: str) -> None:
-    from PIL import Image
-
+def _decode(source: str | io.BytesIO, *, name: str) -> tuple[str, ...]:
+    """How the picture is converted to be shown; raises RowError for one that cannot be."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(source) as image:
-                _check_size(*image.size, name=name)
-                image.load()
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise RowError("images", "picture is corrupt", value=name, remedy="replace the file") from error
-
-
-def _check_size(width: int, height: int, *, name: str) -> None:
-    size = f"{width} x {height} pixels, {name}"
-    if width * height > MAX_PIXELS:
-        raise RowError("images", f"picture of more than {MAX_PIXELS:,} pixels", value=size, remedy="scale it down")
+        opened = open_picture(source)
+    except PictureFault as error:
+        value = f"{error.value}, {name}" if error.value else name
+        raise RowError("images", error.what, value=value, remedy=error.remedy) from error
+    width, height = opened.image.size
     if max(width, height) > MAX_ASPECT * min(width, height):
         what = f"picture is more than {MAX_ASPECT} times as long as wide"
+        size = f"{width} x {height} pixels, {name}"
         raise RowError("images", what, value=size, remedy="cut it, or take the row out")
+    return opened.converted
 
 
 def check_problem(problem: Problem) -> None:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import Field
+
 from errata.tools.data.check import RowError
 from errata.tools.data.read import SourceOptions, Verdict, scan_rows
 from errata.tools.data.read.reading import find_file
@@ -47,6 +49,8 @@ class CheckReport(Record):
     errors: dict[str, int]
     """Rows that cannot be used, by cause, most frequent first."""
     findings: tuple[Finding, ...]
+    converted: dict[str, int] = Field(default_factory=dict)
+    """Pictures that are converted to be shown, by how, most frequent first."""
 
     @property
     def ok(self) -> bool:
@@ -64,7 +68,8 @@ def check_dataset(path: Path, *, format: str, options: SourceOptions) -> CheckRe
     skipped: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     findings: list[Finding] = []
-    for verdict in scan_rows(path, format=format, options=options):
+    converted: Counter[str] = Counter()
+    for verdict in scan_rows(path, format=format, options=options, converted=converted):
         if verdict.error is not None:
             errors[verdict.error.reason] += 1
             findings.append(make_finding(verdict, verdict.error, file=file))
@@ -82,6 +87,7 @@ def check_dataset(path: Path, *, format: str, options: SourceOptions) -> CheckRe
         skipped=dict(_ordered(skipped)),
         errors=dict(_ordered(errors)),
         findings=tuple(findings),
+        converted=dict(_ordered(converted)),
     )
 
 

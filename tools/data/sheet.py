@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from errata.tools.errors import OperatorError
+from errata.tools.pictures import open_picture
 from errata.tools.records import Problem, seed_of
 
 if TYPE_CHECKING:
@@ -67,16 +68,14 @@ def _paste(sheet: Image.Image, problem: Problem, *, left: int, top: int) -> tupl
     """Put the first picture into its cell, whole and centred; returns its own size in pixels."""
     from PIL import Image
 
-    with Image.open(problem.images[0].path) as opened:
-        size = opened.size
-        opened.draft("RGB", (WIDTH, HEIGHT))
-        picture = opened.convert("RGBA")
+    picture = open_picture(problem.images[0].path).image
+    size = picture.size
     scale = min(WIDTH / picture.width, HEIGHT / picture.height)
     small = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     picture = picture.resize(small, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST)
     place = (left + (WIDTH - small[0]) // 2, top + (HEIGHT - small[1]) // 2)
     sheet.paste(Image.new("RGB", (WIDTH, HEIGHT), "#eeeeee"), (left, top))
-    sheet.paste(picture, place, picture)
+    sheet.paste(picture, place)
     return size
 
 

@@ -7,12 +7,14 @@ without a usable reply ends the stage with one line, or gives the value that sta
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from errata.prompts import prompt_digest, render_messages
 from errata.tools.errors import OperatorError
+from errata.tools.pictures import PictureFault, open_picture
 from errata.tools.records import ImageRef, Problem
 from errata.tools.teacher.chat_options import ChatOptions, EndpointOptions
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, Endpoint, EndpointFault, FaultKind, Role, Scoped
@@ -126,11 +128,18 @@ def stop_line(
 
 
 def show_picture(image: ImageRef) -> dict[str, Any]:
-    """The picture as a data URL; its format is read from its first bytes."""
+    """The picture as a data URL: its own bytes, or a PNG of what is shown where it has to be converted for that."""
     try:
         data = Path(image.path).read_bytes()
+        opened = open_picture(io.BytesIO(data))
     except OSError as error:
         raise OperatorError(f"the picture cannot be read ({error.strerror})", where=image.path) from None
+    except PictureFault as fault:
+        raise OperatorError(fault.what, where=image.path, value=fault.value or None, remedy=fault.remedy) from None
+    if opened.converted:
+        buffer = io.BytesIO()
+        opened.image.save(buffer, "PNG")
+        data = buffer.getvalue()
     kind = next((name for start, name in MIME.items() if data.startswith(start)), "png")
     url = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
     return {"type": "image_url", "image_url": {"url": url}}

@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 
 import torch
 from jinja2 import TemplateError
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from errata.prompts import PromptMissing, render_prompt
 from errata.tools.errors import OperatorError
+from errata.tools.pictures import PictureFault, open_picture
 from errata.tools.records import Problem
 from errata.tools.train.load import Student
 
@@ -66,15 +67,10 @@ def open_pictures(problem: Problem) -> list[Image.Image]:
     pictures = []
     for ref in problem.images:
         try:
-            with Image.open(ref.path) as picture:
-                pictures.append(picture.convert("RGB"))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-            raise OperatorError(
-                f"unreadable picture: {' '.join(str(error).split())}",
-                where=f"problem {problem.id}",
-                value=ref.path,
-                remedy="mend or remove the file",
-            ) from error
+            pictures.append(open_picture(ref.path).image)
+        except PictureFault as error:
+            where, what = f"problem {problem.id}", f"unreadable picture: {error.what}"
+            raise OperatorError(what, where=where, value=ref.path, remedy="mend or remove the file") from error
     return pictures
 
 

@@ -113,3 +113,22 @@ def test_a_fault_is_one_line(
     assert err.startswith("errata: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_check_counts_pictures_that_are_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4), "red").save(tmp_path / "turned.jpg", exif=exif)
+    Image.new("RGBA", (8, 8), (0, 0, 0, 9)).save(tmp_path / "clear.png")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "plain.png")
+    rows = [
+        {"id": str(n), "question": "Which?", "choices": ["a", "b"], "target": "A", "images": [name]}
+        for n, name in enumerate(("turned.jpg", "turned.jpg", "clear.png", "plain.png"))
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["data", "check", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["converted"]
+    assert found == {"transparency laid on white": 1, "turned by its EXIF orientation": 1}
+    assert main(["data", "check", str(path)]) == 0
+    assert "turned by its EXIF orientation" in capsys.readouterr().out

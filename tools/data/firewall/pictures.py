@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from errata.tools.data.firewall.overlay import UNITS, agree_closely, average_matrix, lay_over
 from errata.tools.errors import OperatorError
+from errata.tools.pictures import PictureFault, open_picture
 
 GRID = 128
 """Side of the thumbnail that everything is computed from."""
@@ -50,12 +51,10 @@ def read_thumbnail(path: str, *, side: int = GRID) -> Pixels:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (2 * side, 2 * side))  # JPEG alone: decodes at a fraction of the size, never below
-            small = image.convert("RGB").resize((side, side), Image.Resampling.BOX)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise OperatorError("picture is corrupt", where=path, remedy="replace the file") from error
-    return np.asarray(small)
+        image = open_picture(path, reduce_to=(2 * side, 2 * side)).image
+    except PictureFault as error:
+        raise OperatorError(error.what, where=path, value=error.value or None, remedy=error.remedy) from error
+    return np.asarray(image.resize((side, side), Image.Resampling.BOX))
 
 
 def read_thumbnails(paths: Sequence[str], *, workers: int = 2) -> Pixels:

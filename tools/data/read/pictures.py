@@ -10,6 +10,7 @@ import binascii
 import hashlib
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ class PictureStore:
         """`folder` is for pictures given as bytes; with None they are looked at and not kept."""
         self.root, self.folder, self.verify = root, folder, verify
         self._hashes: dict[str, str] = {}
+        self.converted: Counter[str] = Counter()
+        """Pictures that are converted to be shown, by how; each picture counts once."""
 
     def take(self, given: Any) -> ImageRef:
         """A picture as a record, an empty one where none is looked at; raises RowError that says what is wrong."""
@@ -49,7 +52,9 @@ class PictureStore:
         path = given.removeprefix("file://") if isinstance(given, str) else given
         full = resolve_path(path, root=self.root)
         if full not in self._hashes or (sha256 and sha256 != self._hashes[full]):
-            self._hashes[full] = check_image(full, sha256=sha256, verify=self.verify)
+            checked = check_image(full, sha256=sha256, verify=self.verify)
+            self._hashes[full] = checked.name
+            self.converted.update(checked.converted)
         return ImageRef(path=full, sha256=self._hashes[full])
 
     @staticmethod
@@ -74,8 +79,9 @@ class PictureStore:
             remedy = f"the row says {sha256[:12]}, the bytes are {actual[:12]}"
             raise RowError("images", "sha256 differs", value=sha256, remedy=remedy)
         if actual not in self._hashes:
-            ending = check_bytes(data, verify=self.verify)
-            path = f"{actual}{ending}" if self.folder is None else self._write(data, actual + ending)
+            checked = check_bytes(data, verify=self.verify)
+            self.converted.update(checked.converted)
+            path = f"{actual}{checked.name}" if self.folder is None else self._write(data, actual + checked.name)
             self._hashes[actual] = path
         return ImageRef(path=self._hashes[actual], sha256=actual)
 

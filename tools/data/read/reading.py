@@ -162,11 +162,12 @@ def scan_rows(
     verify: Verify = "decode",
     options: SourceOptions = DEFAULT,
     pictures: Path | None = None,
+    converted: Counter[str] | None = None,
 ) -> Iterator[Verdict]:
     """A verdict for every row, in file order; raises OperatorError only for a file without rows to speak of.
 
     `split` None keeps the split that a row names. `pictures` None: pictures given as bytes are looked at and
-    not kept.
+    not kept. `converted` takes the number of pictures that are converted to be shown, by how.
     """
     file = find_file(path, split=split, format=format)
     form = FORMATS[format]
@@ -174,13 +175,16 @@ def scan_rows(
     above = file.absolute().parents
     start = file.absolute() if file.is_dir() else above[-1 if form.levels_up is None else form.levels_up]
     root = str(Path(options.image_root or start).resolve())
+    store = PictureStore(root=root, folder=pictures, verify=verify)
+    if converted is not None:
+        store.converted = converted
     reading = _Reading(
         file=file,
         split=split,
         form=form,
         images=images or form.images,
         options=options,
-        store=PictureStore(root=root, folder=pictures, verify=verify),
+        store=store,
     )
     return _judge_rows(reading)
 
