@@ -17,7 +17,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from errata.prompts import render_prompt
-from errata.tools.data.check import MARK, MAX_CHOICES, RowError, check_choices, check_text, resolve_target
+from errata.tools.data.check import MAX_CHOICES, RowError, check_choices, check_text, resolve_target
+from errata.tools.data.marks import MARK
 from errata.tools.evaluate.answers import parse_answer
 from errata.tools.records import Problem
 
@@ -84,11 +85,6 @@ def place_pictures(turns: Sequence[Turn], pictures: Sequence[Any], *, field: str
     return [
         turn._replace(pictures=tuple(next(supply) if p is None else p for p in turn.pictures)) for turn in turns
     ]
-
-
-def mark_pictures(text: str) -> tuple[None, ...]:
-    """One None for each `<image>` in a text."""
-    return (None,) * text.count(MARK)
 
 
 def make_fields(exchange: Exchange, *, name: str, field: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from errata.tools.data.marks import MARK, find_unread
 from errata.tools.errors import ErrataError, OperatorError
 from errata.tools.pictures import PictureFault, open_picture
 from errata.tools.records import Problem
@@ -24,8 +25,6 @@ MAX_CHOICES = 26
 MAX_TEXT = 200_000
 """Characters of one text of a row; what is longer is a file in the wrong place."""
 MAX_ID = 512
-MARK = "<image>"
-"""What stands for a picture in a conversation; in any other text a model would look for a picture there."""
 SHOWN = ("question", "choices", "target", "rationale")
 """Texts that a student reads or writes."""
 MAX_ASPECT = 200
@@ -211,6 +210,11 @@ def check_problem(problem: Problem) -> None:
         if MARK in text and field in SHOWN:
             remedy = "write [image], or use a format of conversations"
             raise RowError(field, f"holds {MARK}, which stands for a picture", value=text[:60], remedy=remedy)
+    mark = None if problem.images or problem.metadata.get("picture_absent") else find_unread(problem.question)
+    if mark is not None:
+        what = f"holds {mark[:60]}, a mark of a picture, and no picture was read"
+        remedy = "give the picture in the row's field for pictures, or take the mark out"
+        raise RowError("question", what, value=problem.question[:60], remedy=remedy)
     if not all(skill.strip() for skill in problem.skills):
         raise RowError("skills", "a skill is empty", value=list(problem.skills), remedy="take it out")
     if not problem.question.strip():

@@ -32,7 +32,7 @@ def picture(folder: Path, colour: str) -> ImageRef:
 letters = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffd") | st.sampled_from("\n\t ")
 words = st.text(letters, min_size=1, max_size=40).map(str.strip).filter(lambda text: text and "<image>" not in text)
 awkward = st.sampled_from(
-    ["Which?\nA. one\nB. two", "The answer is B.", "A) x B) y", "[image]", "<image 1>"]
+    ["Which?\nA. one\nB. two", "The answer is B.", "A) x B) y", "[image]", "<picture 1>"]
 )
 texts = words | awkward
 choice_texts = texts.map(lambda text: " ".join(text.split())).filter(bool)

@@ -9,12 +9,12 @@ from errata.tools.data.chat import (
     CARRIED,
     Turn,
     make_fields,
-    mark_pictures,
     pair_turns,
     place_pictures,
     read_carried,
 )
-from errata.tools.data.check import MARK, RowError
+from errata.tools.data.check import RowError
+from errata.tools.data.marks import MARK, read_tagged
 from errata.tools.data.read.layout import Fields, RowContext, SkipRow
 
 Role = Literal["system", "user", "assistant"]
@@ -93,7 +93,7 @@ def _read_turn(turn: object, *, place: str) -> Turn:
         raise RowError(f"{place}.{named[0]}", "unknown role", value=speaker, remedy=f"use one of {', '.join(ROLES)}")
     text = turn[said[0]]
     if isinstance(text, str):
-        return Turn(role, text, mark_pictures(text))
+        return Turn(role, *read_tagged(text))
     if isinstance(text, list):
         return _read_parts(text, role=role, place=f"{place}.{said[0]}")
     raise RowError(f"{place}.{said[0]}", "is no text", value=text, remedy="write it as a text")

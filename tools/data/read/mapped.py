@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from errata.tools.data.chat import name_marks
-from errata.tools.data.check import MARK, RowError, check_choices, resolve_target
+from errata.tools.data.check import RowError, check_choices, resolve_target
+from errata.tools.data.marks import MARK, read_tagged
 from errata.tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
 from errata.tools.data.read.layout import Fields, RowContext, SkipRow
 from errata.tools.data.read.questions import LETTERS, with_context
@@ -57,6 +58,9 @@ def parse_mapped(row: dict[str, Any], context: RowContext) -> list[Fields]:
         remedy = f"set fields.question to one of: {columns}"
         raise RowError("question", "is missing or empty", value=question, remedy=remedy)
     images = _read_images(found["images"])
+    if not images:
+        question, tagged = read_tagged(question)
+        images = [picture for picture in tagged if picture is not None]
     absent = not images and any(row.get(column) for column in _columns(context.options.fields, "elsewhere"))
     if absent and context.images != "any":
         raise SkipRow("picture is not in the data folder")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from errata.tools.data.chat import CARRIED, carry_problem, render_turns
-from errata.tools.data.check import MARK
+from errata.tools.data.marks import MARK
 from errata.tools.records import Problem
 
 WriteFormat = Literal["llava", "sharegpt", "messages", "errata"]
