@@ -24,11 +24,14 @@ from errata.tools.errors import OperatorError
 from errata.tools.records import digest
 from errata.tools.retrieve.embeddings import NoEmbedding
 from errata.tools.retrieve.segment import split_words
+from errata.tools.retrieve.writer_lock import only_writer
 from errata.tools.vectors import Embedding, Vectors, make_unit
 
 VERSION = 2
 ABOUT = "dense.json"
-BATCH = 1000
+BATCH, VERIFIED = 1000, 500
+SAME = 1e-4
+"""Cosine distance up to which a vector is found again."""
 EXACT = 20_000
 """Up to so many skills every vector is compared; above it Chroma's graph (HNSW) answers, nearly exactly."""
 FAULTS = (OSError, ValueError, httpx.HTTPError, chromadb.errors.ChromaError)
@@ -65,14 +68,16 @@ class SkillCollection:
         content = of if of is not None else digest(sorted(skills.items()))
         if self.is_of(content):
             return False
-        print_of, there = self._fingerprint(content), self._names()
-        name = f"{self._prefix}-{print_of}"
-        if name in there:
-            self._client.delete_collection(name)
-        self._upsert(self._make_collection(name), skills)
-        self._commit(print_of, name)
-        for old in there - {name}:
-            self._client.delete_collection(old)
+        with only_writer(self.folder):
+            print_of, there = self._fingerprint(content), self._names()
+            name = f"{self._prefix}-{print_of}"
+            if name in there:
+                self._client.delete_collection(name)
+            self._upsert(self._make_collection(name), skills)
+            self._verify(self._client.get_collection(name, embedding_function=None), skills)
+            self._commit(print_of, name)
+            for old in there - {name}:
+                self._client.delete_collection(old)
         return True
 
     def is_of(self, content: str) -> bool:
@@ -82,10 +87,16 @@ class SkillCollection:
 
     def add(self, skills: Mapping[str, int], *, of: str) -> None:
         """Add new skills and update the counts of old ones; `of` is the digest of the content afterwards."""
-        self.open()
-        name = self._about()["collection"]
-        self._upsert(self._collection(), skills)
-        self._commit(self._fingerprint(of), name)
+        with only_writer(self.folder):
+            self.open()
+            name = self._about()["collection"]
+            self._upsert(self._collection(), skills)
+            self._verify(self._collection(), skills)
+            self._commit(self._fingerprint(of), name)
+
+    def verify(self, skills: Mapping[str, int]) -> None:
+        """Ask the served collection for each skill by itself; raises OperatorError where one is missed."""
+        self._verify(self._collection(), skills)
 
     def open(self) -> None:
         """Raise OperatorError when no index is there, or one of another embedding."""
@@ -165,6 +176,25 @@ class SkillCollection:
         return self._client.create_collection(
             name, configuration={"hnsw": hnsw}, metadata=metadata, embedding_function=None
         )
+
+    def _verify(self, collection: Any, skills: Mapping[str, int]) -> None:
+        """Ask for each skill the way that searches do: by its kept vector, and above EXACT through Chroma's graph."""
+        texts, missed = [text for text in sorted(skills) if split_words(text)], list[str]()
+        for start in range(0, len(texts), VERIFIED):
+            part = {digest("skill", text): text for text in texts[start : start + VERIFIED]}
+            kept = collection.get(ids=list(part), include=["embeddings"])
+            missed += [part[name] for name in part.keys() - set(kept["ids"])]
+            vectors = np.asarray(kept["embeddings"], dtype=np.float32).reshape(len(kept["ids"]), -1)
+            asked = np.flatnonzero(vectors.any(axis=1))
+            if not len(asked) or self.embedding.name == "none" or collection.count() <= EXACT:
+                continue
+            found = collection.query(query_embeddings=vectors[asked], n_results=1, include=["distances"])["distances"]
+            far = [row for row, near in zip(asked, found, strict=True) if not near or near[0] > SAME]
+            missed += [part[kept["ids"][row]] for row in far]
+        if missed:
+            what = f"the index misses {len(missed)} of {len(texts)} skills when it is asked for them"
+            remedy = "delete the folder and build it again, with one process at a time"
+            raise OperatorError(what, where=str(self.folder), value=sorted(missed)[0], remedy=remedy)
 
     def _upsert(self, collection: Any, skills: Mapping[str, int]) -> None:
         """Skills without a word cannot be searched and are left out."""
