@@ -135,8 +135,8 @@ def judge(case: Case) -> Account:
     if fault is not None:
         return Account(0, 0, 0, 0, repr(fault), False)
     if future.result() == 2 and not out.getvalue():
-        summary = err.getvalue().startswith("errata: ") and err.getvalue().count("\n") == 1
-        return Account(0, 0, 3 if summary else 0, 0 if summary else 3, "", False)
+        one_error = err.getvalue().count("\n") == 1 and json.loads(err.getvalue())["exit_code"] == 2
+        return Account(0, 0, 3 if one_error else 0, 0 if one_error else 3, "", False)
     report = json.loads(out.getvalue())
     with ThreadPoolExecutor(1) as pool:
         after = pool.submit(use_accepted, case)
