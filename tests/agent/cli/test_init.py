@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import io
 import itertools
 import json
 import shutil
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from errata.agent.cli.init import ask_for_parts
 from errata.agent.cli.main import main
 from errata.agent.settings.data import SourceSettings
 from errata.agent.settings.file import load_settings
@@ -151,3 +154,11 @@ def test_run_without_a_file_takes_that_of_the_folder(capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert main(["run", "budget.iterations=2", "--dry-run"]) == 0
     assert "# iterations at most: 2" in capsys.readouterr().out
+
+
+def test_a_person_is_asked_for_each_part(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = argparse.Namespace(model=None, data=None, pool=None, teacher=None)
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n ~/mine.json \n\nhttp://127.0.0.1:9/v1\n"))
+    monkeypatch.setenv("HOME", str(folder))
+    ask_for_parts(asked)
+    assert vars(asked) == {"model": None, "data": folder / "mine.json", "pool": None, "teacher": "http://127.0.0.1:9/v1"}
