@@ -6,36 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from errata.agent.loop.driver import run_loop
 from errata.agent.loop.parts import Parts
-from errata.agent.run.folder import RunFolder
-from errata.agent.run.reporter import Reporter, StopReason
-from errata.agent.settings.tree import Settings
 from errata.tools.records import Decision, Lesson, Scorecard
+from tests.agent.loop.test_driver import data, run, settings_for
 from tests.agent.loop_fakes import (
     ScriptedTeacher,
     TableStudent,
-    make_settings,
-    write_data,
 )
 
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    write_data(tmp_path / "data")
-    return tmp_path / "data"
-
-
-def settings_for(data: Path, **changes: object) -> Settings:
-    return make_settings(data, base=data.parent / "base", **changes)
-
-
-def run(
-    settings: Settings, path: Path, *, parts: Parts | None = None, reporter: Reporter | None = None
-) -> tuple[RunFolder, StopReason]:
-    folder = RunFolder(path)
-    given = parts or Parts(student=TableStudent(), teacher=ScriptedTeacher())
-    return folder, run_loop(settings, folder=folder, parts=given, reporter=reporter)
+__all__ = ["data"]
+"""The fixture of the driver's tests."""
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from PIL import Image
 
 from errata.agent.settings.file import load_settings
 from errata.agent.settings.places import CONFIGS
@@ -19,8 +16,7 @@ from errata.agent.settings.sources import read_source
 from errata.tools.data.read import ReadResult, count_reasons, read_problems
 from errata.tools.data.read.layout import SourceOptions
 from errata.tools.records import Split
-
-SHARED = os.environ.get("ERRATA_DATA", "")
+from tests.tools.data.test_read import SHARED, picture, write
 
 
 def mapped(split: str) -> SourceOptions:
@@ -31,24 +27,6 @@ def mapped(split: str) -> SourceOptions:
 
 QUESTIONS: dict[str, Any] = {"format": "table", "options": mapped("gate")}
 POOL = mapped("pool")
-
-
-def row(name: str = "q1", **changes: Any) -> dict[str, Any]:
-    return {"id": name, "question": "Which?", "choices": ["one", "two"], "target": "B", **changes}
-
-
-def write(folder: Path, *rows: dict[str, Any] | str, name: str = "diagnosis.jsonl") -> Path:
-    lines = [r if isinstance(r, str) else json.dumps(r) for r in rows]
-    file = folder / name
-    file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    return file
-
-
-def picture(folder: Path, name: str = "images/a.png") -> str:
-    file = folder / name
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), "red").save(file)
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 SQA = {

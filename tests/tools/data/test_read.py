@@ -11,25 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from PIL import Image
 
-from errata.agent.settings.places import CONFIGS
 from errata.tools.data.read import read_problems
-from errata.tools.data.read.layout import SourceOptions
 from errata.tools.errors import OperatorError
 
 SHARED = os.environ.get("ERRATA_DATA", "")
-
-
-def mapped(split: str) -> SourceOptions:
-    """The field map of one split in runs/configs/scienceqa.yaml."""
-    source = yaml.safe_load((CONFIGS / "scienceqa.yaml").read_text(encoding="utf-8"))["data"][split]
-    return SourceOptions(fields=source["fields"], leave_out=source["leave_out"])
-
-
-QUESTIONS: dict[str, Any] = {"format": "table", "options": mapped("gate")}
-POOL = mapped("pool")
 
 
 def row(name: str = "q1", **changes: Any) -> dict[str, Any]:
