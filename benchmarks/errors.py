@@ -8,7 +8,7 @@ from benchmarks.tables import ROOT
 from errata.agent.settings.file import load_settings
 from errata.tools.evaluate.student import evaluate_student
 from errata.tools.records import Attempt, Problem, digest, from_jsonl, to_jsonl
-from errata.tools.train.job import StudentSource
+from errata.tools.student.source import StudentSource
 from errata.tools.world.generate import WorldSizes, generate_world
 
 CONFIG = ROOT / "runs" / "configs" / "demo.yaml"

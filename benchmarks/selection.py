@@ -30,9 +30,9 @@ from errata.tools.retrieve.rivals.gradients import StudentGradients
 from errata.tools.retrieve.rivals.perplexity import FolderPerplexity
 from errata.tools.retrieve.rivals.superfiltering import make_exchange
 from errata.tools.retrieve.select import HybridIndex
+from errata.tools.student.source import StudentSource
 from errata.tools.tag import tag_missing_skills, tag_required_skills
 from errata.tools.teacher.world import WorldTeacher
-from errata.tools.train.job import StudentSource
 from errata.tools.vectors import Embedding
 from errata.tools.world.generate import LACKING, WorldSizes, generate_world, world_name
 from errata.tools.world.programs import FAMILIES

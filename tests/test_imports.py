@@ -16,9 +16,8 @@ HEAVY = ("torch", "transformers", "peft", "chromadb", "diffusers", "datasets", "
 OWNERS = {
     "tools/evaluate/worker.py",
     "tools/retrieve/chroma.py",
-    "tools/train/collate.py",
-    "tools/train/load.py",
-    "tools/train/worker.py",
+    *(f"tools/student/{name}.py" for name in ("checks", "collate", "encode", "load", "loss", "positions")),
+    *(f"tools/train/{name}.py" for name in ("attach", "checks", "fit", "ranks", "stream", "training", "worker")),
 }
 """Modules that may import what is heavy at their top, because only processes of their own import them."""
 RANK = {"prompts": 0, "tools": 1, "agent": 2}

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from errata.tools.records import ImageRef, Lesson, Problem
+from errata.tools.student.source import StudentSource
 from errata.tools.train.host import StudentHost
-from errata.tools.train.job import StudentSource
 
 COLOURS = ("red", "blue", "green", "yellow")
 SHAPES = ("circle", "square", "triangle", "star")

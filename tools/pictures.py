@@ -68,6 +68,22 @@ def open_picture(source: str | Path | IO[bytes], *, reduce_to: tuple[int, int] |
         raise PictureFault("picture is corrupt", remedy="replace the file") from error
 
 
+def read_size(source: str | Path) -> tuple[int, int]:
+    """Width and height as the picture is shown; only its header is read. Raises PictureFault."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(source) as opened:
+                width, height = opened.size
+                orientation = opened.getexif().get(ORIENTATION, 1) if opened.format in ("JPEG", "TIFF", "WEBP") else 1
+    except (OSError, SyntaxError, EOFError, ValueError, TypeError, KeyError, struct.error, ZeroDivisionError):
+        return open_picture(source).image.size
+    check_pixels(width, height)
+    return (height, width) if orientation in (5, 6, 7, 8) else (width, height)
+
+
 def check_pixels(width: int, height: int) -> None:
     """Raise PictureFault for a picture that is too large; only its header was read."""
     if width * height > MAX_PIXELS:

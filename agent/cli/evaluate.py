@@ -13,7 +13,7 @@ from errata.agent.run.sentences import chance_of, chance_sentence, spread
 from errata.tools.data.read import ReadResult, count_reasons, read_problems
 from errata.tools.errors import OperatorError
 from errata.tools.records import Attempt, Problem, Scorecard, digest
-from errata.tools.train.job import check_adapter, check_base
+from errata.tools.student.source import check_adapter, check_base
 
 PROGRESS_SECONDS = 5.0
 
@@ -55,7 +55,7 @@ def check_out(path: Path) -> None:
 def answer(problems: list[Problem], arguments: argparse.Namespace) -> list[Attempt]:
     """All attempts, in processes of their own; progress goes to stderr."""
     from errata.tools.evaluate.student import GenerateOptions, evaluate_student
-    from errata.tools.train.job import StudentSource
+    from errata.tools.student.source import StudentSource
 
     model, adapter = arguments.model.resolve(), arguments.adapter.resolve() if arguments.adapter else None
     source = StudentSource(

@@ -9,7 +9,7 @@ from errata.agent.settings.tree import Settings
 from errata.prompts import PromptMissing, prompt_digest
 from errata.tools.errors import OperatorError
 from errata.tools.locate.rivals import location_method
-from errata.tools.train.job import check_base
+from errata.tools.student.source import check_base
 
 
 def check_parts(settings: Settings) -> None:

@@ -10,8 +10,9 @@ from errata.agent.run.folder import RunFolder
 from errata.agent.settings.tree import Settings
 from errata.tools.evaluate.student import evaluate_student
 from errata.tools.records import Attempt, Checkpoint, Lesson, Problem
+from errata.tools.student.source import StudentSource
 from errata.tools.train.host import StudentHost
-from errata.tools.train.job import StudentSource, TrainProgress
+from errata.tools.train.job import TrainProgress
 from errata.tools.train.run import train_student
 
 

@@ -119,7 +119,7 @@ def inspect_data(path: Path, *, whole: bool) -> DataFound:
 
 def inspect_model(folder: Path) -> ModelFound:
     """Family and size by the files alone; nothing is loaded. Raises OperatorError where there is no such model."""
-    from errata.tools.train.job import check_base
+    from errata.tools.student.source import check_base
 
     if not folder.is_dir():
         remedy = "download the model and name its folder"

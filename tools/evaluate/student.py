@@ -21,8 +21,9 @@ from errata.prompts import PromptMissing, prompt_digest
 from errata.tools.errors import OperatorError
 from errata.tools.evaluate.score import make_attempt
 from errata.tools.records import Attempt, Problem, Record, digest
+from errata.tools.student.source import StudentSource
 from errata.tools.train.host import StudentHost
-from errata.tools.train.job import JOB, StudentSource, write_atomic
+from errata.tools.train.job import JOB, write_atomic
 
 ANSWERS = "answers.jsonl"
 OnAnswer = Callable[[int, int, int], None]

@@ -14,9 +14,10 @@ from transformers import DynamicCache
 from errata.tools.errors import OperatorError
 from errata.tools.evaluate.student import ANSWERS, EvaluateJob
 from errata.tools.records import Problem
-from errata.tools.train.collate import encode_prompts
+from errata.tools.student.encode import encode_prompts
+from errata.tools.student.load import Student, open_student
+from errata.tools.student.positions import find_positions
 from errata.tools.train.job import JOB
-from errata.tools.train.load import Student, open_student
 
 Emit = Callable[[dict[str, Any]], None]
 
@@ -28,9 +29,7 @@ def run_evaluation(folder: Path, emit: Emit) -> None:
     try:
         job = EvaluateJob.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise OperatorError(
-            "no evaluation job here", where=str(path), remedy="start the evaluation again"
-        ) from error
+        raise OperatorError("no evaluation job here", where=str(path), remedy="start the evaluation again") from error
     student = open_student(job.model.base, adapter=job.model.adapter, device=job.options.device)
     student.model.eval()
     total = 0
@@ -47,45 +46,31 @@ def run_evaluation(folder: Path, emit: Emit) -> None:
 @torch.inference_mode()
 def answer_batch(problems: Sequence[Problem], *, student: Student, job: EvaluateJob) -> list[str]:
     """Responses in order, special tokens removed. Raises `OperatorError` for a picture that cannot be read."""
-    inputs = encode_prompts(
-        problems, student=student, prompt=job.model.prompt, image_first=job.model.image_first
-    )
+    inputs = encode_prompts(problems, student=student, prompt=job.model.prompt, image_first=job.model.image_first)
     inputs = {k: v.to(student.device) for k, v in inputs.items()}
-    if has_plain_positions(student.model):
-        new = generate_greedily(inputs, student=student, max_new_tokens=job.options.max_new_tokens)
-    else:
-        new = generate_by_library(inputs, student=student, max_new_tokens=job.options.max_new_tokens)
+    new = generate_greedily(inputs, student=student, max_new_tokens=job.options.max_new_tokens)
     texts: list[str] = student.tokenizer.batch_decode(new, skip_special_tokens=True)
     return [text.strip() for text in texts]
 
 
-def has_plain_positions(model: Any) -> bool:
-    """Whether positions simply count tokens; models with rotary positions in two or three axes go by `generate`."""
-    return not hasattr(model.model, "get_rope_index") and not model.config.is_encoder_decoder
-
-
-def generate_greedily(
-    inputs: dict[str, torch.Tensor], *, student: Student, max_new_tokens: int
-) -> list[list[int]]:
+def generate_greedily(inputs: dict[str, torch.Tensor], *, student: Student, max_new_tokens: int) -> list[list[int]]:
     """New token ids per row, end token excluded.
 
     Rows that have ended leave the batch, cache included; the library's `generate` carries them to the end.
     """
     model, mask = student.model, inputs["attention_mask"]
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    positions, following = find_positions(inputs, student=student)
     cache = DynamicCache(config=model.config.get_text_config())
     ends = torch.tensor(student.end_ids, device=mask.device)
     new: list[list[int]] = [[] for _ in range(len(mask))]
     rows = torch.arange(len(mask))
     step: dict[str, Any] = dict(inputs)
     for count in range(max_new_tokens):
-        logits = model(
-            **step, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-        ).logits
+        logits = model(**step, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
         tokens = logits[:, -1].argmax(-1)
         keep = ~torch.isin(tokens, ends)
         if not bool(keep.all()):
-            tokens, mask, positions = tokens[keep], mask[keep], positions[keep]
+            tokens, mask, following = tokens[keep], mask[keep], following[..., keep, :]
             rows = rows[keep.cpu()]
             if len(rows):
                 cache.batch_select_indices(keep.nonzero()[:, 0])
@@ -94,15 +79,13 @@ def generate_greedily(
         if not len(rows) or count + 1 == max_new_tokens:
             break
         mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)
-        positions = positions[:, -1:] + 1
+        positions, following = following, following + 1
         step = {"input_ids": tokens[:, None], "attention_mask": mask}
     return new
 
 
-def generate_by_library(
-    inputs: dict[str, torch.Tensor], *, student: Student, max_new_tokens: int
-) -> list[list[int]]:
-    """The same with transformers' `generate`."""
+def generate_by_library(inputs: dict[str, torch.Tensor], *, student: Student, max_new_tokens: int) -> list[list[int]]:
+    """The same with transformers' `generate`, to hold the loop above against."""
     ids = student.model.generate(
         **inputs,
         max_new_tokens=max_new_tokens,

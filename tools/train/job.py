@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,24 +9,10 @@ from pydantic import ValidationError
 
 from errata.tools.errors import OperatorError
 from errata.tools.records import Problem, Record, digest
+from errata.tools.student.source import ADAPTER, PARTS, StudentSource
 from errata.tools.train.recipe import Recipe
 
 JOB, STATE, FINISHED = "job.json", "state.pt", "finished.json"
-
-
-class StudentSource(Record):
-    """Where a student comes from, and how it is asked."""
-
-    base: str
-    """Folder of model and processor."""
-    adapter: str | None = None
-    """Folder of a LoRA adapter; None is the base itself."""
-    checkpoint: str
-    """Id of the checkpoint."""
-    prompt: str = "student_cot"
-    """Name of a file in prompts/."""
-    image_first: bool = True
-    """Pictures before the text of the question, or after it."""
 
 
 class TrainJob(Record):
@@ -37,7 +22,8 @@ class TrainJob(Record):
     """Digest of samples, recipe and prompt; a state of another key is not resumed."""
     base: StudentSource
     recipe: Recipe
-    problems: tuple[Problem, ...]
+    samples: int
+    """How many problems stand in samples.jsonl beside the job."""
 
 
 class TrainProgress(Record):
@@ -51,6 +37,8 @@ class TrainProgress(Record):
     learning_rate: float
     samples: int
     """Samples seen so far, repeats counted."""
+    micro_batch: int
+    """Samples per forward pass."""
 
 
 class Finished(Record):
@@ -66,40 +54,9 @@ class Finished(Record):
     unknown: float
     """Share of the answers' tokens that the student's vocabulary does not know."""
     adapter: str
-    """Digest of the adapter's weights."""
-
-
-def check_base(folder: str) -> None:
-    """Raise `OperatorError` unless `folder` looks like a vision-language model with its processor."""
-    config = Path(folder) / "config.json"
-    if not config.is_file():
-        raise OperatorError(
-            "no model here: config.json is missing",
-            where=folder,
-            remedy="give the folder that save_pretrained wrote, with model and processor",
-        )
-    try:
-        body = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise OperatorError(f"not JSON: {error}", where=str(config), remedy="copy the model again") from error
-    if not isinstance(body, dict) or "vision_config" not in body:
-        kind = body.get("model_type") if isinstance(body, dict) else None
-        raise OperatorError(
-            "the base is no vision-language model",
-            where=folder,
-            value=kind,
-            remedy="choose a model that AutoModelForImageTextToText loads",
-        )
-
-
-def check_adapter(folder: str) -> None:
-    """Raise `OperatorError` unless `folder` looks like a LoRA adapter."""
-    if not (Path(folder) / "adapter_config.json").is_file():
-        raise OperatorError(
-            "no adapter here: adapter_config.json is missing",
-            where=folder,
-            remedy="train again, or name the folder of a finished checkpoint",
-        )
+    """Digest of the trained weights."""
+    notes: tuple[str, ...] = ()
+    """What was changed on the way, e.g. a smaller micro batch when memory ran out."""
 
 
 def write_atomic(path: Path, body: bytes) -> None:
@@ -132,7 +89,7 @@ def make_job(problems: tuple[Problem, ...], *, base: StudentSource, recipe: Reci
         prompt,
         base.image_first,
     )
-    return TrainJob(key=key, base=base, recipe=recipe, problems=problems)
+    return TrainJob(key=key, base=base, recipe=recipe, samples=len(problems))
 
 
 def read_job(folder: Path) -> TrainJob:
@@ -141,9 +98,7 @@ def read_job(folder: Path) -> TrainJob:
     try:
         return TrainJob.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise OperatorError(
-            f"cannot read: {error.strerror}", where=str(path), remedy="start the run again"
-        ) from error
+        raise OperatorError(f"cannot read: {error.strerror}", where=str(path), remedy="start the run again") from error
     except ValidationError as error:
         raise OperatorError(
             f"not a training job: {error.errors()[0]['msg']}",
@@ -155,7 +110,7 @@ def read_job(folder: Path) -> TrainJob:
 def read_finished(folder: Path, *, key: str) -> Finished | None:
     """The marker of this very job, if it is finished with its adapter in place."""
     path = folder / FINISHED
-    if not path.is_file() or not (folder / "adapter_model.safetensors").is_file():
+    if not path.is_file() or not any((folder / name).is_file() for name in (ADAPTER, PARTS)):
         return None
     try:
         done = Finished.model_validate_json(path.read_bytes())

@@ -27,9 +27,7 @@ def mix_samples(lessons: Sequence[Lesson], *, replay: Sequence[Problem], share: 
     """
     taught = {lesson.problem.id: lesson.problem for lesson in sorted(lessons, key=lambda lesson: lesson.id)}
     if not taught:
-        raise OperatorError(
-            "there are no lessons to train on", remedy="raise the sample budget or widen the pool"
-        )
+        raise OperatorError("there are no lessons to train on", remedy="raise the sample budget or widen the pool")
     own = {lesson.problem.id for lesson in lessons if lesson.route == "validation"}
     for problem in (*taught.values(), *replay):
         if problem.split != "pool" and not (problem.split == "diagnosis" and problem.id in own):

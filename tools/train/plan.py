@@ -1,13 +1,11 @@
-"""What a training does when, decided before it starts: the order of samples, the learning rate, the layers."""
+"""What a training does when, decided before it starts: the order of samples, the learning rate."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Sequence
-from typing import Any
 
-from errata.tools.errors import OperatorError
 from errata.tools.records import seed_of
 
 
@@ -31,24 +29,3 @@ def learning_rate_at(step: int, *, steps: int, warmup: float, schedule: str) -> 
         return (step + 1) / rise
     done = (step - rise) / max(1, steps - rise)
     return {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[schedule]
-
-
-def linear_names(model: Any, *, targets: str | tuple[str, ...]) -> list[str]:
-    """Names of the layers that get a LoRA. Raises `OperatorError` when there are none."""
-    from torch.nn import Linear
-
-    text = ("text_model", "language_model")
-    parts = (*text, "connector", "projector") if targets == "text-and-connector" else text
-    linear = [name for name, module in model.named_modules() if isinstance(module, Linear)]
-    if isinstance(targets, tuple):
-        names = [n for n in linear if any(n == t or n.endswith(f".{t}") for t in targets)]
-    else:
-        names = [n for n in linear if any(part in n for part in parts) and "vision" not in n]
-    if not names:
-        raise OperatorError(
-            "no linear layer matches",
-            where="target_modules",
-            value=targets,
-            remedy=f"choose among {', '.join(sorted({n.split('.')[-1] for n in linear})[:12])}",
-        )
-    return names

@@ -8,11 +8,11 @@ from pathlib import Path
 from errata.prompts import PromptMissing, prompt_digest
 from errata.tools.errors import OperatorError
 from errata.tools.records import Checkpoint, Lesson, Problem
+from errata.tools.student.source import StudentSource
 from errata.tools.train.host import StudentHost
 from errata.tools.train.job import (
     JOB,
     Finished,
-    StudentSource,
     TrainJob,
     TrainProgress,
     make_job,
@@ -21,6 +21,7 @@ from errata.tools.train.job import (
 )
 from errata.tools.train.mixture import mix_samples
 from errata.tools.train.recipe import Recipe
+from errata.tools.train.samples import write_samples
 
 __all__ = ["StudentSource", "TrainProgress", "train_student"]
 
@@ -49,9 +50,9 @@ def train_student(
     if finished is None:
         if host is None:
             with StudentHost() as own:
-                finished = _train(job, folder=folder, on_progress=on_progress, host=own)
+                finished = _train(job, mixture.problems, folder=folder, on_progress=on_progress, host=own)
         else:
-            finished = _train(job, folder=folder, on_progress=on_progress, host=host)
+            finished = _train(job, mixture.problems, folder=folder, on_progress=on_progress, host=host)
     return Checkpoint(
         id=checkpoint_id,
         parent=base.checkpoint,
@@ -65,9 +66,7 @@ def train_student(
 def check_folder(base: str) -> None:
     """Raise `OperatorError` when the base's folder is missing, before any process is started for it."""
     if not Path(base).is_dir():
-        raise OperatorError(
-            "no such folder", where="student base", value=base, remedy="give the model's folder"
-        )
+        raise OperatorError("no such folder", where="student base", value=base, remedy="give the model's folder")
 
 
 def digest_of(prompt: str) -> str:
@@ -75,13 +74,16 @@ def digest_of(prompt: str) -> str:
     try:
         return prompt_digest(prompt)
     except PromptMissing as error:
-        raise OperatorError(
-            str(error), where="prompt", value=prompt, remedy="name a file of prompts/"
-        ) from error
+        raise OperatorError(str(error), where="prompt", value=prompt, remedy="name a file of prompts/") from error
 
 
 def _train(
-    job: TrainJob, *, folder: Path, on_progress: Callable[[TrainProgress], None] | None, host: StudentHost
+    job: TrainJob,
+    problems: Sequence[Problem],
+    *,
+    folder: Path,
+    on_progress: Callable[[TrainProgress], None] | None,
+    host: StudentHost,
 ) -> Finished:
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -91,6 +93,7 @@ def _train(
             where=str(folder),
             remedy="free space or rights on that disk, then resume",
         ) from error
+    write_samples(folder, problems)
     write_atomic(folder / JOB, job.model_dump_json().encode())
     finished: Finished | None = None
     for event in host.events([host.start("train", folder)]):

@@ -114,8 +114,8 @@ def test_own_greedy_loop_equals_the_librarys(problems, trained):
     import torch
 
     from errata.tools.evaluate.worker import generate_by_library, generate_greedily
-    from errata.tools.train.collate import encode_prompts
-    from errata.tools.train.load import open_student
+    from errata.tools.student.encode import encode_prompts
+    from errata.tools.student.load import open_student
 
     torch.set_num_threads(1)
     student = open_student(trained.base, adapter=trained.adapter, device="cpu")

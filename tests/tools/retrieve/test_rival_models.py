@@ -233,9 +233,10 @@ def test_gradients_are_those_of_autograd(pictured: list[Problem]) -> None:
     """The squared length of the sketch is that of the gradient, on average over sketches."""
     from peft import LoraConfig, get_peft_model
 
-    from errata.tools.train.collate import collate, encode_sample
-    from errata.tools.train.load import open_student
-    from errata.tools.train.plan import linear_names
+    from errata.tools.student.collate import collate
+    from errata.tools.student.encode import encode_sample
+    from errata.tools.student.layers import linear_names
+    from errata.tools.student.load import open_student
 
     one = pictured[0]
     sketches = [StudentGradients(source(), size=256, seed=seed)([one]) for seed in range(4)]

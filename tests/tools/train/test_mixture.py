@@ -1,5 +1,4 @@
 import pytest
-from pydantic import ValidationError
 
 from errata.tools.errors import OperatorError
 from errata.tools.records import Problem
@@ -63,5 +62,12 @@ def test_recipe_defaults_are_the_papers_and_equal_recipes_have_equal_digests():
     assert (recipe.epochs, recipe.warmup, recipe.schedule) == (1, 0.03, "cosine")
     assert Recipe().digest == recipe.digest
     assert Recipe(seed=1).digest != recipe.digest
-    with pytest.raises(ValidationError, match="two clocks"):
-        Recipe(processes=2, max_seconds=5)
+    assert Recipe(loader_workers=3).digest == recipe.digest
+
+
+def test_a_recipe_of_an_older_run_folder_keeps_its_digest():
+    """Digests as they stand in run folders that were written before the later settings existed."""
+    assert Recipe().digest == "994fa8200bf7d601"
+    assert Recipe(epochs=7, processes=2).digest == "7682580e597f6db4"
+    changed = [{"method": "dora"}, {"packing": "on"}, {"checkpointing": "on"}, {"deterministic": True}]
+    assert len({Recipe(**change).digest for change in changed} - {Recipe().digest}) == len(changed)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from errata.tools.train.collate import Encoded
-    from errata.tools.train.job import StudentSource
+    from errata.tools.student.encode import Encoded
+    from errata.tools.student.source import StudentSource
 
 RANK = 8
 SIZE = 2048
@@ -40,7 +40,7 @@ class StudentGradients:
         """float32[problems, size]: of the mean loss per answer token, as a training sees it."""
         import numpy as np
 
-        from errata.tools.train.collate import encode_sample
+        from errata.tools.student.encode import encode_sample
 
         if self._student is None:
             self._open()
@@ -54,7 +54,8 @@ class StudentGradients:
     def _measure(self, samples: Sequence[Encoded]) -> torch.Tensor:
         import torch
 
-        from errata.tools.train.collate import IGNORED, collate
+        from errata.tools.student.collate import collate
+        from errata.tools.student.encode import IGNORED
 
         tensors = collate(samples, student=self._student)
         labels = tensors.pop("labels")[:, 1:]
@@ -71,8 +72,8 @@ class StudentGradients:
         import torch
         from peft import LoraConfig, get_peft_model
 
-        from errata.tools.train.load import open_student
-        from errata.tools.train.plan import linear_names
+        from errata.tools.student.layers import linear_names
+        from errata.tools.student.load import open_student
 
         self._student = open_student(self._source.base, adapter=self._source.adapter, device="auto")
         torch.manual_seed(seed_of("less", self._seed) % 2**63)

@@ -58,6 +58,6 @@ def ifd_of(found: Perplexity | None) -> float | None:
 
 def make_exchange(problem: Problem) -> Exchange:
     """Question and choices, and the very answer that a student is trained on."""
-    from errata.tools.train.collate import student_answer
+    from errata.tools.student.encode import student_answer
 
     return Exchange(question_text(problem), student_answer(problem))

@@ -4,16 +4,11 @@ from PIL import Image
 
 from errata.tools.errors import OperatorError
 from errata.tools.records import ImageRef
-from errata.tools.train.collate import (
-    IGNORED,
-    check_pictures,
-    collate,
-    encode_prompts,
-    encode_sample,
-    student_answer,
-)
-from errata.tools.train.load import open_student
-from errata.tools.train.worker import unknown_share
+from errata.tools.student.checks import check_pictures
+from errata.tools.student.collate import collate
+from errata.tools.student.encode import IGNORED, encode_prompts, encode_sample, student_answer
+from errata.tools.student.load import open_student
+from errata.tools.train.training import count_tokens
 from tests.tiny_student import build_problems, shared_folder
 
 HOW = {"prompt": "student_brief", "image_first": False}
@@ -107,4 +102,5 @@ def test_the_share_of_unknown_words_is_counted(student, problems):
     foreign = problems[0].model_copy(update={"rationale": "zxq zxq", "target": "red", "choices": ()})
     sample = encode_sample(foreign, student=student, **HOW)
     tokens = ["zxq", "zxq", "The", "answer", "is", "red", ".", "<end_of_utterance>"]
-    assert unknown_share([sample], token=student.tokenizer.unk_token_id) == pytest.approx(2 / len(tokens))
+    assert count_tokens([sample], token=student.tokenizer.unk_token_id) == 2
+    assert (sample.labels != IGNORED).sum() == len(tokens)

@@ -1,0 +1,135 @@
+"""Several processes that train one model: each takes its share of every batch, and gradients are added over all.
+
+torch.distributed with gloo on a CPU and NCCL on GPUs, one GPU each; they meet through a file in the training's folder.
+With two processes on a CPU the sum does not depend on the order, so every run gives bitwise the same weights.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import distributed
+
+from errata.tools.errors import OperatorError
+from errata.tools.train.parent_death import die_with_parent
+
+MEETING = "meeting"
+WAIT = timedelta(minutes=10)
+"""How long a process waits for the others within one step."""
+
+
+class Rank(NamedTuple):
+    """This process among those of one training."""
+
+    number: int = 0
+    total: int = 1
+    others: tuple[int, ...] = ()
+    """Process ids of the others; known to the first one only."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this one speaks and writes for all."""
+        return self.number == 0
+
+    def share(self, batch: Sequence[int]) -> list[int]:
+        """This process's samples of a batch."""
+        return list(batch[self.number :: self.total])
+
+    def add(self, weights: Sequence[torch.nn.Parameter], extra: Sequence[float]) -> list[float]:
+        """Add the gradients of all processes in place; returns the sums of `extra`.
+
+        Raises `OperatorError` when another process died.
+        """
+        if self.total == 1:
+            return list(extra)
+        grads = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
+        flat = torch.cat([*(g.reshape(-1) for g in grads), torch.tensor(extra, device=grads[0].device)])
+        try:
+            distributed.all_reduce(flat)
+        except RuntimeError as error:
+            raise OperatorError("another process of the training died", remedy="resume") from error
+        start = 0
+        for weight in weights:
+            weight.grad = flat[start : start + weight.numel()].view_as(weight)
+            start += weight.numel()
+        return [float(value) for value in flat[start:]]
+
+    def agree(self, *, stop: bool, late: bool) -> tuple[bool, bool]:
+        """Whether the first process was asked to stop, and whether its time is over: all act on its word."""
+        if self.total == 1:
+            return stop, late
+        said = torch.tensor([float(stop), float(late)])
+        said = said.cuda() if distributed.get_backend() == "nccl" else said
+        try:
+            distributed.broadcast(said, src=0)
+        except RuntimeError as error:
+            raise OperatorError("another process of the training died", remedy="resume") from error
+        return bool(said[0]), bool(said[1])
+
+    def stop_others(self) -> None:
+        """End the other processes at once."""
+        for pid in self.others:
+            os.kill(pid, signal.SIGKILL)
+
+    def wait_for_others(self) -> None:
+        """Until the other processes have ended."""
+        for pid in self.others:
+            os.waitpid(pid, 0)
+
+
+def run_ranks(count: int, folder: Path, work: Callable[[Rank], None]) -> None:
+    """Do `work` in `count` processes that meet in `folder`; returns in this one alone when its own is done.
+
+    The others say nothing; what fails in one of them shows here as a process that died. Must be called before the
+    accelerator is touched.
+    """
+    if count == 1:
+        work(Rank())
+        return
+    meeting = folder / MEETING
+    meeting.unlink(missing_ok=True)
+    others = []
+    for number in range(1, count):
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                die_with_parent()
+                _meet(meeting, Rank(number, count))
+                work(Rank(number, count))
+                code = 0
+            finally:
+                os._exit(code)
+        others.append(pid)
+    rank = Rank(0, count, tuple(others))
+    try:
+        _meet(meeting, rank)
+        work(rank)
+        rank.wait_for_others()
+    except BaseException:
+        rank.stop_others()
+        raise
+    finally:
+        meeting.unlink(missing_ok=True)
+
+
+def _meet(meeting: Path, rank: Rank) -> None:
+    kind = "nccl" if torch.cuda.is_available() else "gloo"
+    if kind == "nccl":
+        if torch.cuda.device_count() < rank.total:
+            raise OperatorError(
+                f"{rank.total} processes but {torch.cuda.device_count()} GPUs",
+                where="train.processes",
+                value=rank.total,
+                remedy="one process a GPU",
+            )
+        torch.cuda.set_device(rank.number)
+    distributed.init_process_group(
+        kind, init_method=meeting.resolve().as_uri(), rank=rank.number, world_size=rank.total, timeout=WAIT
+    )
