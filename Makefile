@@ -13,7 +13,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check teacher-test package-test lowest-test setup clean
+.PHONY: help demo test check teacher-test families-test package-test lowest-test setup clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,14 @@ teacher-test: $(STAMP) ## the chat teacher against a real vLLM on this CPU; skip
 package-test: $(STAMP) ## build the wheel, use it where one may not write, take it out again
 	@$(BIN)/python -m benchmarks.package --quick
 
+FAMILIES := .families-test
+families-test: ## every family of students, in an environment with torchvision; several GB, once
+	@test -x $(FAMILIES)/bin/python || $(PYTHON) -m venv $(FAMILIES)
+	@grep -v '^torch==' constraints.txt > $(FAMILIES)/constraints.txt
+	@$(FAMILIES)/bin/python -m pip install -q --disable-pip-version-check -c $(FAMILIES)/constraints.txt \
+		torch==2.14.1 torchvision==0.29.1 num2words -e '.[dev]'
+	@$(FAMILIES)/bin/python -m pytest -q tests/tools/student $(ARGS)
+
 lowest-test: ## the tests with the lowest versions that pyproject.toml allows (docs/versions.md)
 	@test -x .lowest-test/bin/python || $(PYTHON) -m venv .lowest-test
 	@.lowest-test/bin/python -m pip install -q --disable-pip-version-check -c constraints-lowest.txt torchvision -e '.[dev]'
@@ -44,7 +52,7 @@ setup: $(STAMP) ## install into .venv and nothing else
 	@true
 
 clean: ## remove .venv and caches; runs stay
-	rm -rf $(VENV) .teacher-test .lowest-test build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .teacher-test .families-test .lowest-test build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(STAMP): pyproject.toml setup.py constraints.txt
 	@test -n "$(PYTHON)" || { echo "errata: no Python 3.11 or later on PATH; install one, or: make PYTHON=/path/to/python" >&2; exit 2; }
