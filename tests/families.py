@@ -164,8 +164,9 @@ def _internvl(t: Any) -> tuple[Any, Any]:
     )
     pictures = hf.GotOcr2ImageProcessor(size={"height": 56, "width": 56}, crop_to_patches=True, max_patches=4)
     processor = hf.InternVLProcessor(
-        pictures, t, hf.InternVLVideoProcessor(), image_seq_length=4, chat_template=CHAT.replace("IMAGE", "<IMG_CONTEXT>")
-    )
+        pictures, t, hf.InternVLVideoProcessor(), image_seq_length=4,
+        chat_template=CHAT.replace("IMAGE", "<IMG_CONTEXT>"),
+    )  # fmt: skip
     return hf.InternVLForConditionalGeneration(config), processor
 
 

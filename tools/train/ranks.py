@@ -72,6 +72,11 @@ class Rank(NamedTuple):
             raise OperatorError("another process of the training died", remedy="resume") from error
         return bool(said[0]), bool(said[1])
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.total > 1:
+            distributed.barrier()
+
     def stop_others(self) -> None:
         """End the other processes at once."""
         for pid in self.others:

@@ -17,11 +17,15 @@ from errata.tools.errors import OperatorError
 from errata.tools.pictures import PictureFault, read_size
 from errata.tools.records import Problem
 from errata.tools.student.encode import IGNORED, Encoded, answer_ids, encode_sample, render_text
+from errata.tools.student.features import add_features
 from errata.tools.student.load import Student
 from errata.tools.student.source import StudentSource
+from errata.tools.train.feature_store import FeatureStore
 from errata.tools.train.recipe import Recipe
 from errata.tools.train.samples import SampleFile
 
+FEATURE_BATCH = 16
+"""Samples whose pictures are encoded at the same time."""
 KEPT_BYTES = 32 * 2**20
 """How much of the encoded samples stays in memory."""
 
@@ -45,6 +49,7 @@ class SampleStream:
         self._how: Any = {"student": student, "prompt": source.prompt, "image_first": source.image_first}
         self._kept: dict[int, Encoded] = {}
         self._bytes = 0
+        self._store: FeatureStore | None = None
         self._pictures: dict[tuple[tuple[int, int], ...], int] = {}
 
     def __len__(self) -> int:
@@ -56,6 +61,8 @@ class SampleStream:
 
     def encode(self, number: int) -> Encoded:
         """Raises `OperatorError` with the row."""
+        if self._store is not None:
+            return self._store.get(self._store.key_of(self._file[number]))
         kept = self._kept.get(number)
         if kept is None:
             kept = encode_sample(self._file[number], **self._how)
@@ -66,6 +73,20 @@ class SampleStream:
                 self._bytes += size
                 self._kept[number] = kept
         return kept
+
+    def read_from(self, store: FeatureStore, numbers: Sequence[int]) -> int:
+        """From here samples come from `store` with features instead of pictures; returns how many were added to it.
+
+        Raises `OperatorError` for a picture that cannot be read.
+        """
+        keys = [(number, store.key_of(self._file[number])) for number in numbers]
+        missing = [(number, key) for number, key in keys if key not in store]
+        for start in range(0, len(missing), FEATURE_BATCH):
+            part = missing[start : start + FEATURE_BATCH]
+            samples = add_features([self.encode(number) for number, _ in part], student=self.student)
+            store.put([key for _, key in part], samples)
+        self._store, self._kept, self._bytes = store, {}, 0
+        return len(missing)
 
     def measure(self, recipe: Recipe) -> Measured:
         """Lengths of all samples. Raises `OperatorError` for a sample that is too long, unless it may be skipped."""

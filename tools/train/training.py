@@ -6,7 +6,6 @@ import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,6 +13,7 @@ from errata.tools.errors import OperatorError
 from errata.tools.records import seed_of
 from errata.tools.student.collate import collate, pack
 from errata.tools.student.encode import Encoded
+from errata.tools.student.features import hand_over
 from errata.tools.student.load import Student, first_line
 from errata.tools.student.loss import answer_loss
 from errata.tools.train.attach import attach, low_precision, write_attached
@@ -163,8 +163,9 @@ class Training:
 
     def share_loss(self, samples: Sequence[Encoded], *, tokens: int) -> float:
         """Forward and backward of one forward pass's samples; returns their summed loss."""
-        batch: dict[str, Any] = (pack if self.fit.packs else collate)(samples, student=self.student)
-        labels = batch.pop("labels")
+        tensors = (pack if self.fit.packs else collate)(samples, student=self.student)
+        labels = tensors.pop("labels")
+        batch = hand_over(tensors, student=self.student)
         with low_precision(self.attached, self.student.device):
             loss = answer_loss(self.attached.inner, batch, labels)
         (loss / tokens).backward()  # type: ignore[no-untyped-call]

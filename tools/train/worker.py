@@ -20,8 +20,10 @@ import torch
 
 from errata.tools.errors import OperatorError
 from errata.tools.student.checks import check_mask, check_packing, check_passes, check_pictures, check_prompt
+from errata.tools.student.features import add_features
 from errata.tools.student.load import open_student
 from errata.tools.train.checks import check_coverage, check_loss
+from errata.tools.train.feature_store import FeatureStore, enough_space
 from errata.tools.train.fit import FEW, choose_micro
 from errata.tools.train.job import TrainJob, read_job
 from errata.tools.train.ranks import Rank, run_ranks
@@ -78,6 +80,7 @@ def _prepare(job: TrainJob, *, folder: Path, rank: Rank) -> Training:
     if training.fit.packs:
         check_packing([stream.encode(number) for number in numbers[:3]], student=student)
     training.load_state()
+    _cache_features(training)
     if training.fit.measures:
         _measure_memory(training)
     return training
@@ -93,6 +96,31 @@ def _check_samples(stream: SampleStream, numbers: Sequence[int], *, job: TrainJo
         check_mask(sample, stream.problem(number), student=student)
     check_prompt(samples[0], stream.problem(numbers[0]), **how)
     check_passes(samples[0], stream.problem(numbers[0]), **how)
+
+
+def _cache_features(training: Training) -> None:
+    """Put the picture features on disk where the recipe wants it and the picture encoder is frozen."""
+    recipe, numbers = training.recipe, training.measured.numbers
+    if recipe.cache_features == "off" or recipe.target_modules != "text":
+        return
+    folder = training.folder.parent / "features"
+    sample = add_features([training.stream.encode(int(numbers[0]))], student=training.student)[0]
+    needed = len(numbers) * sum(value.nbytes for value in sample.extras.values())
+    if recipe.cache_features == "auto" and (recipe.epochs == 1 or not enough_space(folder, needed, share=0.1)):
+        return
+    if not enough_space(folder, needed, share=1.0):
+        raise OperatorError(
+            f"{needed / 2**30:.1f} GiB of picture features do not fit the disk",
+            where=str(folder),
+            remedy="free space there, or set train.cache_features: off",
+        )
+    first = training.rank.first
+    if not first:
+        training.rank.wait()
+    added = training.stream.read_from(FeatureStore(folder, source=training.job.base), [int(n) for n in numbers])
+    if first:
+        training.rank.wait()
+        training.fit.notes.append(f"picture features of {added} samples computed, {len(numbers) - added} found on disk")
 
 
 def _measure_memory(training: Training) -> None:

@@ -13,9 +13,12 @@ from errata.tools.evaluate.student import GenerateOptions, evaluate_student
 from errata.tools.evaluate.worker import generate_by_library, generate_greedily
 from errata.tools.records import ImageRef, Problem
 from errata.tools.student.checks import check_mask, check_packing, check_passes, check_pictures, check_prompt
+from errata.tools.student.collate import collate
 from errata.tools.student.encode import encode_prompts, encode_sample
 from errata.tools.student.families import FAMILIES
+from errata.tools.student.features import add_features, hand_over
 from errata.tools.student.load import open_student
+from errata.tools.student.loss import answer_loss
 from errata.tools.student.source import StudentSource
 from errata.tools.train.recipe import Recipe
 from errata.tools.train.run import train_student
@@ -121,3 +124,15 @@ def test_merged_and_saved_it_says_the_same(trained, samples, tmp_path):
         torch.testing.assert_close(
             adapted.model.eval()(**inputs).logits, again.model.eval()(**inputs).logits, rtol=1e-4, atol=1e-4
         )
+
+
+def test_features_in_place_of_pictures_give_the_same_loss(student, samples):
+    student.model.eval()
+    losses = []
+    for some in (samples, add_features(samples, student=student)):
+        batch = collate(some, student=student)
+        labels = batch.pop("labels")
+        assert ("pixel_values" in batch) == (some is samples)
+        with torch.inference_mode():
+            losses.append(float(answer_loss(student.model, hand_over(batch, student=student), labels)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
