@@ -44,6 +44,7 @@ def judge_checkpoint(
         problems=list(problems.values()),
         seed=context.settings.run.seed,
         min_gain=context.settings.gate.min_gain,
+        keep_steps=context.settings.gate.keep_steps,
     )
     withdrawn = [] if comparison.accepted or not comparison.sentinels_fallen else [iteration]
     return Verdict(

@@ -146,6 +146,8 @@ class GateSettings(Branch):
 
     min_gain: float = Field(default=0.0, ge=0, le=1)
     """In fractions; what else it takes to be accepted is in tools/evaluate/compare.py."""
+    keep_steps: float = Field(default=0.5, ge=0, le=1)
+    """Share of the steps per answer that must be left: below it the chain of thought has collapsed. 0 asks for none."""
 
 
 class Caps(Branch):

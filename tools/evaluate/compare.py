@@ -35,12 +35,14 @@ def compare_attempts(
     problems: Sequence[Problem],
     seed: int,
     min_gain: float = 0.0,
+    keep_steps: float = 0.0,
 ) -> Comparison:
     """After minus before, with the verdict.
 
     Accepted when the gain is positive, at least `min_gain` (a fraction), beyond noise (the 95 % paired
-    bootstrap interval lies above zero, or the exact McNemar test gives p < 0.05), and no sentinel skill fell
-    beyond its own noise. Raises OperatorError when a problem has no attempt on one side.
+    bootstrap interval lies above zero, or the exact McNemar test gives p < 0.05), no sentinel skill fell
+    beyond its own noise, and answers still hold `keep_steps` (a share) of their steps: a chain of thought that is
+    gone cannot be diagnosed. Raises OperatorError when a problem has no attempt on one side.
     """
     pairs = _pair(before, after, problems=problems)
     differences = [pair.after.score - pair.before.score for pair in pairs]
@@ -49,6 +51,8 @@ def compare_attempts(
     p_value = mcnemar(fixed, broken)
     fallen = fallen_sentinels(pairs)
     accepted, reason = _verdict(gain, p_value=p_value, fallen=fallen, min_gain=min_gain)
+    if said := _what_answers_lost(pairs, keep_steps=keep_steps):
+        accepted, reason = False, f"rejected: {said}; {reason.partition(': ')[2]}"
     return Comparison(
         before=pairs[0].before.checkpoint,
         after=pairs[0].after.checkpoint,
@@ -150,6 +154,21 @@ def _changes(pairs: Sequence[_Pair]) -> tuple[int, int]:
     fixed = sum(pair.after.correct and not pair.before.correct for pair in pairs)
     broken = sum(pair.before.correct and not pair.after.correct for pair in pairs)
     return fixed, broken
+
+
+def _what_answers_lost(pairs: Sequence[_Pair], *, keep_steps: float) -> str:
+    """Why the answers themselves speak against the checkpoint; empty when they do not."""
+    if len(pairs) >= SENTINEL_SIZE and all(_same(pair) for pair in pairs):
+        return f"all {len(pairs)} answers are letter by letter those before: the checkpoint changes nothing"
+    before = sum(len(pair.before.steps) for pair in pairs) / len(pairs)
+    after = sum(len(pair.after.steps) for pair in pairs) / len(pairs)
+    if after < keep_steps * before:
+        return f"the chain of thought collapsed, {after:.1f} steps per answer against {before:.1f} before"
+    return ""
+
+
+def _same(pair: _Pair) -> bool:
+    return (pair.before.response, pair.before.correct) == (pair.after.response, pair.after.correct)
 
 
 def _fall_p_value(pairs: Sequence[_Pair]) -> float:

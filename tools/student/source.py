@@ -49,12 +49,6 @@ def check_base(folder: str) -> None:
             value=kind,
             remedy="choose a model that AutoModelForImageTextToText loads",
         )
-    if not any(Path(folder).glob("*.safetensors")):
-        raise OperatorError(
-            "the base has no weights as safetensors",
-            where=folder,
-            remedy="save the model again with save_pretrained; other formats can run code when they are opened",
-        )
 
 
 def check_adapter(folder: str) -> None:
