@@ -170,5 +170,6 @@ def answer_ids(problem: Problem, *, before: str, behind: str, student: Student) 
             tokens = whole[len(head) :]
     if not tokens:
         tokens = student.tokenizer(text + behind, add_special_tokens=False)["input_ids"]
-    end = next((i for i, token in enumerate(tokens) if token in student.end_ids), None)
-    return [*tokens, student.end_ids[0]] if end is None else tokens[: end + 1]
+    ends = student.end_ids
+    end = next((i for i, token in enumerate(tokens) if token in ends), None)
+    return [*tokens, ends[0]] if end is None else tokens[: end + 1]

@@ -31,6 +31,8 @@ class Family(NamedTuple):
     """Whether its processor refuses a question without a picture."""
     packs: bool = True
     """Whether several samples may share one row: not where the prompt is attended to in both directions."""
+    causal: bool = True
+    """Whether no token sees a later one, pictures aside: padding behind a sample then needs no mask."""
     axes: int = 1
     """Axes of a position: 1, or 3 (time, height, width)."""
     note: str = ""
@@ -57,6 +59,7 @@ FAMILIES: dict[str, Family] = {
         own_template=False,
         needs_picture=True,
         packs=False,
+        causal=False,
         note="attends to the prompt in both directions; no chat template; every question needs a picture",
     ),
     "gemma3": Family("Gemma 3", note="attends to a picture in both directions"),
@@ -91,6 +94,7 @@ def find_family(model: Any) -> Family:
         connector=pick("connector", ("multi_modal_projector", "connector", "mlp1", "aligner", "visual")),
         text=pick("language model", ("language_model", "text_model")),
         packs=False,
+        causal=False,
         axes=3 if hasattr(model.model, "get_rope_index") else 1,
         note="not in the table of families; its parts are told by their names",
     )

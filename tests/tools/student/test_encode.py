@@ -53,9 +53,12 @@ def test_padding_goes_left_for_asking_and_right_for_training(student, problems):
     asked = encode_prompts(problems, student=student, **HOW)
     assert asked["attention_mask"][:, -1].all()
     taught = collate([encode_sample(p, student=student, **HOW) for p in problems], student=student)
-    assert taught["attention_mask"][:, 0].all()
     assert taught["pixel_values"].shape == (6, 1, 3, 64, 64)
-    assert (taught["labels"][taught["attention_mask"] == 0] == IGNORED).all()
+    assert "attention_mask" not in taught
+    for row, problem in enumerate(problems):
+        length = len(encode_sample(problem, student=student, **HOW).ids)
+        assert (taught["labels"][row, length:] == IGNORED).all()
+        assert (taught["input_ids"][row, length:] == student.tokenizer.pad_token_id).all()
 
 
 def test_right_padding_changes_no_answer_logit(student, problems):

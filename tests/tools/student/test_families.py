@@ -14,7 +14,7 @@ from errata.tools.evaluate.worker import generate_by_library, generate_greedily
 from errata.tools.records import ImageRef, Problem
 from errata.tools.student.checks import check_mask, check_packing, check_passes, check_pictures, check_prompt
 from errata.tools.student.collate import collate
-from errata.tools.student.encode import encode_prompts, encode_sample
+from errata.tools.student.encode import IGNORED, encode_prompts, encode_sample
 from errata.tools.student.families import FAMILIES
 from errata.tools.student.features import add_features, hand_over
 from errata.tools.student.load import open_student
@@ -84,6 +84,19 @@ def test_what_goes_wrong_in_silence_elsewhere_does_not(student, samples, problem
         check_mask(sample, problem, student=student)
         check_prompt(sample, problem, student=student, **HOW)
         assert check_passes(sample, problem, student=student, **HOW) < 1e-4
+
+
+def test_padding_behind_a_sample_changes_nothing(student, samples):
+    together = collate(samples, student=student)
+    labels = together.pop("labels")
+    student.model.train()
+    with torch.no_grad():
+        states = student.model(**together, use_cache=False).logits
+        for row, sample in enumerate(samples):
+            alone = collate([sample], student=student)
+            kept = alone.pop("labels")[0] != IGNORED
+            wanted = student.model(**alone, use_cache=False).logits[0][kept]
+            torch.testing.assert_close(states[row][labels[row] != IGNORED], wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_packed_samples_are_seen_as_alone_or_the_family_says_that_it_cannot(student, samples):
