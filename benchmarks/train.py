@@ -240,9 +240,9 @@ def _report(
         result=result,
         notes=[
             f"LoRA r={RANK} on the language model, batch {BATCH}, {EPOCHS} epochs, float32, one thread, on a CPU; best "
-            "of the rounds, taken in turn. The student with cached features is a LLaVA with 6 layers of picture encoder "
-            "for 4 of language model; three epochs share one computation. Memory is that of the training process at its "
-            "largest, 20 steps after all samples were measured; its samples name 64 pictures.",
+            "of the rounds, taken in turn. The student with cached features is a LLaVA with 6 layers of picture "
+            "encoder for 4 of language model; three epochs share one computation. Memory is that of the training "
+            "process at its largest, 20 steps after all samples were measured; its samples name 64 pictures.",
         ],
         quick=quick,
     )
