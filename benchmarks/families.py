@@ -130,8 +130,8 @@ def main() -> None:
         notes=[
             "Tiny random students of the real classes. Passes: largest difference of the logits between the forward "
             "pass of training and that of answering, on the same tokens; packed: between a packed row and each sample "
-            "alone; reloaded: between the merged student and the same saved and opened again. All in units of the logits' "
-            "spread, float32. Asked: our loop and the library's generate give the same tokens.",
+            "alone; reloaded: between the merged student and the same saved and opened again. All in units of the "
+            "logits' spread, float32. Asked: our loop and the library's generate give the same tokens.",
         ],
         quick=arguments.quick,
     )

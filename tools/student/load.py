@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.utils import is_bitsandbytes_available, is_flash_attn_2_available
 from transformers.utils import logging as transformers_logging
 
@@ -85,28 +85,69 @@ def open_student(
     or an adapter that does not fit.
     """
     check_base(base)
+    _be_quiet()
+    place = pick_device(device)
+    how: dict[str, Any] = {
+        "dtype": torch.float32 if place.type == "cpu" else torch.bfloat16,
+        "use_safetensors": True,
+        "attn_implementation": pick_attention(place),
+        "local_files_only": True,
+        "trust_remote_code": trust_remote_code,
+    }
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(base, **how, **(four_bits(place) if quantized else {}))
+    except LOADING_FAULTS as error:
+        raise _cannot_load(base, error) from error
+    if adapter is not None:
+        model = merge_adapter(model, adapter)
+    processor = _open_processor(base, family=find_family(model), trust_remote_code=trust_remote_code)
+    return Student(model.to(place), processor, place, find_family(model))
+
+
+def open_blueprint(base: str, *, trust_remote_code: bool = False) -> Student:
+    """The student without its weights: shapes, processor and template, in seconds for any size.
+
+    Raises `OperatorError` as `open_student` does.
+    """
+    check_base(base)
+    _be_quiet()
+    how = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(base, **how)
+        with torch.device("meta"):
+            model = AutoModelForImageTextToText.from_config(config, trust_remote_code=trust_remote_code)
+        if (Path(base) / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(base, local_files_only=True)
+    except LOADING_FAULTS as error:
+        raise _cannot_load(base, error) from error
+    family = find_family(model)
+    return Student(model, _open_processor(base, family=family, **how), torch.device("meta"), family)
+
+
+LOADING_FAULTS = (OSError, ValueError, KeyError, ImportError, SafetensorError)
+"""What the libraries raise for a folder that is no student."""
+
+
+def _be_quiet() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    place = pick_device(device)
-    kind = torch.float32 if place.type == "cpu" else torch.bfloat16
-    how: dict[str, Any] = {"local_files_only": True, "trust_remote_code": trust_remote_code}
+
+
+def _cannot_load(base: str, error: BaseException) -> OperatorError:
+    return OperatorError(
+        f"cannot load the base: {first_line(error)}",
+        where=base,
+        remedy="the folder needs a vision-language model (safetensors) and its processor",
+    )
+
+
+def _open_processor(base: str, *, family: Family, trust_remote_code: bool, local_files_only: bool = True) -> Any:
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            base,
-            dtype=kind,
-            use_safetensors=True,
-            attn_implementation=pick_attention(place),
-            **how,
-            **(four_bits(place) if quantized else {}),
+        processor = AutoProcessor.from_pretrained(
+            base, local_files_only=local_files_only, trust_remote_code=trust_remote_code
         )
-        processor = AutoProcessor.from_pretrained(base, **how)
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        raise OperatorError(
-            f"cannot load the base: {first_line(error)}",
-            where=base,
-            remedy="the folder needs a vision-language model and its processor",
-        ) from error
-    family = find_family(model)
+    except LOADING_FAULTS as error:
+        raise _cannot_load(base, error) from error
     if not hasattr(processor, "tokenizer"):
         raise OperatorError(
             "the processor has no tokenizer", where=base, remedy="save the full processor beside the model"
@@ -118,9 +159,7 @@ def open_student(
             remedy="save the full processor with its chat template beside the model",
         )
     processor.tokenizer.padding_side = "left"
-    if adapter is not None:
-        model = merge_adapter(model, adapter)
-    return Student(model.to(place), processor, place, family)
+    return processor
 
 
 def merge_adapter(model: Any, folder: str) -> Any:

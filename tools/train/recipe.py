@@ -10,12 +10,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from errata.tools.records import Record, digest
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-Switch = Literal["auto", "on", "off"]
+
+
+def _name_switch(value: object) -> object:
+    """YAML reads on and off as true and false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_name_switch)]
 
 
 class Recipe(Record):
@@ -69,8 +76,6 @@ class Recipe(Record):
     """Keep the picture features of a frozen encoder on disk (bf16); `auto`: with several epochs and space for them."""
     deterministic: bool = False
     """Deterministic algorithms on a GPU too; slower. On a CPU they are always used."""
-    compile: bool = False
-    """torch.compile the language model; pays on long trainings on a GPU."""
     loader_workers: int | None = Field(default=None, ge=0, le=64)
     """Processes that open and encode samples; None: none on a CPU, up to 8 on a GPU. Changes no result."""
     processes: int = Field(default=1, ge=1, le=64)
@@ -86,7 +91,7 @@ class Recipe(Record):
         return digest("recipe", {name: value for name, value in body.items() if name not in later | SPEED})
 
 
-LATER = {"method", "packing", "checkpointing", "cache_features", "deterministic", "compile"}
+LATER = {"method", "packing", "checkpointing", "cache_features", "deterministic"}
 """Settings that older run folders do not know: at their default they leave the digest as it was."""
 SPEED = {"loader_workers"}
 """Settings that change no result."""

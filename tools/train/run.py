@@ -43,16 +43,10 @@ def train_student(
     it was finished. When `on_progress` raises, the worker saves its state before it ends. Without `host` one
     is started for this call (about 7 s of imports). Raises `OperatorError` for what a person has to mend.
     """
-    check_folder(base.base)
     mixture = mix_samples(lessons, replay=replay, share=recipe.replay, seed=recipe.seed)
-    job = make_job(mixture.problems, base=base, recipe=recipe, prompt=digest_of(base.prompt))
-    finished = read_finished(folder, key=job.key)
-    if finished is None:
-        if host is None:
-            with StudentHost() as own:
-                finished = _train(job, mixture.problems, folder=folder, on_progress=on_progress, host=own)
-        else:
-            finished = _train(job, mixture.problems, folder=folder, on_progress=on_progress, host=host)
+    finished = train_problems(
+        mixture.problems, base=base, recipe=recipe, folder=folder, on_progress=on_progress, host=host
+    )
     return Checkpoint(
         id=checkpoint_id,
         parent=base.checkpoint,
@@ -61,6 +55,27 @@ def train_student(
         recipe=recipe.digest,
         loss=finished.loss,
     )
+
+
+def train_problems(
+    problems: tuple[Problem, ...],
+    *,
+    base: StudentSource,
+    recipe: Recipe,
+    folder: Path,
+    on_progress: Callable[[TrainProgress], None] | None = None,
+    host: StudentHost | None = None,
+) -> Finished:
+    """Train on these problems as they are; resumes and raises as `train_student` does."""
+    check_folder(base.base)
+    job = make_job(problems, base=base, recipe=recipe, prompt=digest_of(base.prompt))
+    finished = read_finished(folder, key=job.key)
+    if finished is not None:
+        return finished
+    if host is not None:
+        return _train(job, problems, folder=folder, on_progress=on_progress, host=host)
+    with StudentHost() as own:
+        return _train(job, problems, folder=folder, on_progress=on_progress, host=own)
 
 
 def check_folder(base: str) -> None:

@@ -63,7 +63,7 @@ def _prepare(job: TrainJob, *, folder: Path, rank: Rank) -> Training:
     on_cpu = student.device.type == "cpu"
     if on_cpu or recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # else each new tensor is written twice
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     file = SampleFile(folder / SAMPLES)
     if len(file) != job.samples:
         raise OperatorError(

@@ -16,6 +16,7 @@ from errata.agent.cli.options.init import add_init
 from errata.agent.cli.options.locate import add_locate
 from errata.agent.cli.options.matrices import add_matrices
 from errata.agent.cli.options.run import add_start
+from errata.agent.cli.options.train import add_train
 from errata.agent.cli.options.values import positive
 from errata.agent.settings.places import find_runs
 
@@ -79,6 +80,7 @@ def build_parser() -> Parser:
     show.add_argument("--limit", type=positive, metavar="N", help="rows to print (all with --json; else 40)")
     run_of(command("compare", "paired difference of two runs on the same questions"), "before", "after")
     run_of(command("cost", "what a run paid to endpoints, by stage, iteration, role and model"), "run")
+    add_train(command("train", "one training by itself: samples, a base, a recipe"))
     add_eval(command("eval", "evaluate a student on a file of questions"))
     add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
     add_matrices(command("matrices", "abstract-reasoning matrices: make them, or import an I-RAVEN pack"))
@@ -87,7 +89,7 @@ def build_parser() -> Parser:
     doctor = command("doctor", "what this machine has, and whether the settings files are sound")
     doctor.add_argument("--teacher", type=Path, metavar="CONFIG", help="instead, what its endpoint can do")
     for name, sub in commands.choices.items():
-        if name not in ("eval", "doctor", "data", "index", "init", "locate", "matrices"):
+        if name not in ("eval", "train", "doctor", "data", "index", "init", "locate", "matrices"):
             sub.add_argument(
                 "--runs-dir",
                 type=Path,
