@@ -17,28 +17,51 @@ from tests.families import CHAT, build_tokenizer
 WORDS = "the scale of a map shows how far two towns lie from each other when a ruler lies between"
 
 
-def build_llava(folder: Path, *, width: int, text_layers: int, vision_layers: int, side: int) -> Path:
-    """A random student of LLaVA-1.5's classes, byte-level; a picture of `side` pixels is (side/14)^2 tokens."""
+def build_llava(
+    folder: Path,
+    *,
+    width: int,
+    text_layers: int,
+    side: int,
+    vision_layers: int = 2,
+    inner: int | None = None,
+    heads: int | None = None,
+    vocabulary: int | None = None,
+    vision: dict[str, Any] | None = None,
+) -> Path:
+    """A random student of LLaVA-1.5's classes, byte-level; a picture of `side` pixels is (side/14)^2 tokens.
+
+    On a GPU it is made there, in bfloat16. `vision` replaces the picture encoder's shape.
+    """
     import torch
     import transformers as hf
 
     torch.manual_seed(0)
     tokenizer = build_tokenizer("<image>")
     image = tokenizer.convert_tokens_to_ids("<image>")
-    shape: dict[str, Any] = {"hidden_size": width, "intermediate_size": 3 * width, "num_attention_heads": width // 32}
+    heads = heads or width // 32
+    shape: dict[str, Any] = {
+        "hidden_size": width,
+        "intermediate_size": inner or 3 * width,
+        "num_attention_heads": heads,
+    }
     config = hf.LlavaConfig(
         text_config={
-            **shape, "model_type": "llama", "num_hidden_layers": text_layers, "num_key_value_heads": width // 32,
-            "max_position_embeddings": 4096, "vocab_size": len(tokenizer),
+            **shape, "model_type": "llama", "num_hidden_layers": text_layers, "num_key_value_heads": heads,
+            "max_position_embeddings": 4096, "vocab_size": vocabulary or len(tokenizer),
         },
         vision_config={
-            **shape, "model_type": "clip_vision_model", "num_hidden_layers": vision_layers, "image_size": side,
-            "patch_size": 14,
+            **(vision or {**shape, "num_hidden_layers": vision_layers}), "model_type": "clip_vision_model",
+            "image_size": side, "patch_size": 14,
         },
         image_token_id=image,
         image_token_index=image,
     )  # fmt: skip
-    model = hf.LlavaForConditionalGeneration(config)
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16 if torch.cuda.is_available() else usual)
+    with torch.device("cuda" if torch.cuda.is_available() else "cpu"):
+        model = hf.LlavaForConditionalGeneration(config)
+    torch.set_default_dtype(usual)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     pictures = hf.CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
