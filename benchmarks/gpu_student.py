@@ -1,6 +1,6 @@
 """One GPU: how near the card's limit the student pipeline is. One command, at most six minutes on one H100:
 
-    python -m benchmarks.gpu_student              # a student of 7.2 billion parameters, LLaVA-1.5's shape, random weights
+    python -m benchmarks.gpu_student              # a random student of 7.2 billion parameters
     python -m benchmarks.gpu_student --shape tiny # the same steps on a CPU, to prove the script
 
 It builds the student (nothing is downloaded), trains it by the recipe's defaults through the training process, takes
