@@ -25,6 +25,7 @@ COMMANDS = {
     "show": "errata.agent.cli.read:show_records",
     "compare": "errata.agent.cli.read:compare_runs",
     "cost": "errata.agent.cli.cost:run_cost",
+    "export": "errata.agent.cli.export:run_export",
     "eval": "errata.agent.cli.evaluate:run_eval",
     "index": "errata.agent.cli.index:run_index",
     "data": "errata.agent.cli.data:run_data",
