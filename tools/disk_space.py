@@ -14,11 +14,13 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def check_space(path: Path, *, need: int, what: str) -> None:
+ELSEWHERE = "make room, or choose a folder on another disk"
+
+
+def check_space(path: Path, *, need: int, what: str, remedy: str = ELSEWHERE) -> None:
     """Raise OperatorError if fewer than `need` bytes are free on the disk of `path`; `what` takes them."""
     free = free_bytes(path)
     if free < need:
-        remedy = "make room, or choose a folder on another disk"
         said = f"{what} needs {say_bytes(need)} and {say_bytes(free)} are free"
         raise OperatorError(said, where=str(path), remedy=remedy)
 

@@ -55,6 +55,10 @@ def choose_checkpoint(outcome: Outcome, name: str | None) -> Checkpoint:
     if found[0].parent is None:
         remedy = f"there are {known}" if known else "nothing was trained yet"
         raise OperatorError("this is the base itself", where=outcome.run, value=name, remedy=remedy)
+    pruned = next((p for p in outcome.pruned if p.id == found[0].id), None)
+    if pruned is not None:
+        what = f"its adapter was removed: {pruned.reason}"
+        raise OperatorError(what, where=outcome.run, value=name, remedy=f"the accepted one is there: {outcome.best}")
     return found[0]
 
 
