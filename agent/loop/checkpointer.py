@@ -34,6 +34,8 @@ class Kept(NamedTuple):
 
     saver: BaseCheckpointSaver[Any]
     thread: str
+    where: str
+    """File or address, for a person."""
 
 
 @contextlib.contextmanager
@@ -61,7 +63,7 @@ def _open_file(folder: RunFolder) -> Iterator[Kept]:
     path = folder.path / GRAPH
     try:
         with SqliteSaver.from_conn_string(str(path)) as saver:
-            yield Kept(saver, THREAD)
+            yield Kept(saver, THREAD, str(path))
     except sqlite3.OperationalError as error:
         remedy = "make room, or make the folder writable, then resume"
         what = f"the state of the graph cannot be kept ({error})"
@@ -75,7 +77,7 @@ def _open_database(settings: RunSettings, *, folder: RunFolder, password: str | 
 
         saver = PostgresSaver(connection)
         _make_tables(saver, connection)
-        yield Kept(saver, _find_thread(folder))
+        yield Kept(saver, _find_thread(folder), settings.checkpointer)
 
 
 def _connect(settings: RunSettings, *, password: str | None) -> Any:

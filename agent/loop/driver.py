@@ -75,6 +75,8 @@ def _run(context: Context, stack: contextlib.ExitStack, *, password: str | None)
     }
     snapshot = graph.get_state(config)
     begun = bool(snapshot.values)
+    if not begun:
+        _refuse_lost_state(folder, where=kept.where)
     folder.event("resumed" if begun else "started", settings=digest(settings.model_dump(mode="json")))
     try:
         if snapshot.next or not begun:
@@ -130,3 +132,10 @@ def _build_context(
         embedding=embedding.scoped("investigate") if embedding else None,
         reporter=reporter,
     )
+
+
+def _refuse_lost_state(folder: RunFolder, *, where: str) -> None:
+    """Raise OperatorError if nodes worked on this run: from the first node on, spent budgets would count twice."""
+    if any(event["event"] == "stage_started" for event in folder.events()):
+        remedy = "put it back, or start a new run; what this one found can still be read"
+        raise OperatorError("the state of the graph is gone, the run cannot go on", where=where, remedy=remedy)

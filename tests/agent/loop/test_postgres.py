@@ -120,8 +120,8 @@ def test_a_user_without_the_right_to_make_tables(server: Server, database: str, 
     assert not folder.has("graph.json")
     with open_checkpointer(settings, folder=folder, password=PASSWORD):
         server.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {database}", database=database)
-    with open_checkpointer(guest, folder=folder, password=PASSWORD) as kept:
-        assert kept.saver.get_tuple({"configurable": {"thread_id": kept.thread}}) is None
+    whole = in_database(tmp_path, guest.checkpointer)
+    assert run_loop(whole, folder=RunFolder(tmp_path / "guest" / "t-1"), parts=parts()) == "iteration_limit"
 
 
 class CuttingReporter(SilentReporter):
@@ -148,7 +148,18 @@ def test_a_connection_that_is_lost(server: Server, database: str, tmp_path: Path
     resume_loop(folder, parts=given)
     assert read_everything(folder) == expected
     assert isinstance(given.student, TableStudent)
+    assert max(given.student.answered.values()) == 1, "what was answered is not asked again"
     assert max(given.student.trained.values()) == 1, "what was trained is not trained again"
+
+
+def test_a_database_that_lost_the_run(server: Server, database: str, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "cut" / "t-1")
+    settings = in_database(tmp_path, server.address(database))
+    with pytest.raises(OperatorError):
+        run_loop(settings, folder=folder, reporter=CuttingReporter(server, database), parts=parts())
+    server.execute("TRUNCATE checkpoints, checkpoint_blobs, checkpoint_writes", database=database)
+    with pytest.raises(OperatorError, match=rf"/{database}: the state of the graph is gone, the run cannot go on"):
+        resume_loop(folder, parts=parts(student=0))
 
 
 @pytest.fixture
