@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from errata.agent.run.export import choose_checkpoint, describe_checkpoint, trained_digest
 from errata.agent.run.find import find_run
@@ -32,15 +33,16 @@ def run_export(arguments: argparse.Namespace) -> int:
     check_weights(adapter, digest=trained_digest(adapter))
     title = arguments.push.split("/")[1] if arguments.push else f"{folder.id}-{checkpoint.id}"
     card = describe_checkpoint(folder, checkpoint, base_name=arguments.base, title=title)
-    _check_base_name(card, pushed=arguments.push is not None)
-    if arguments.merged and not arguments.json:
-        print("merging the adapter into the base", file=sys.stderr, flush=True)
+    notes = _check_base_name(card, pushed=arguments.push is not None)
+    if not arguments.json:
+        for note in [*notes, *(["merging the adapter into the base"] if arguments.merged else [])]:
+            print(f"errata: {note}", file=sys.stderr, flush=True)
     files = write_export(card, adapter=adapter, out=out, merged=arguments.merged, place=arguments.push)
     addresses = _push(arguments, out)
     if arguments.json:
-        found = {"run": folder.id, "checkpoint": checkpoint.id, "base": card.base.name, "folder": str(out.resolve())}
-        names = [str(path.relative_to(out)) for path in files]
-        print(json.dumps({**found, "files": names, "parity": card.parity is not None, "pushed": addresses}))
+        found: dict[str, Any] = {"run": folder.id, "checkpoint": checkpoint.id, "base": card.base.name}
+        found |= {"folder": str(out.resolve()), "files": [str(path.relative_to(out)) for path in files]}
+        print(json.dumps({**found, "parity": card.parity is not None, "pushed": addresses, "notes": notes}))
         return 0
     for path in files:
         print(f"{say_bytes(path.stat().st_size):>9}  {path}")
@@ -49,14 +51,14 @@ def run_export(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check_base_name(card: ModelCard, *, pushed: bool) -> None:
-    """Elsewhere an adapter is of no use without a name of its base, and a path of this machine is nobody's business."""
+def _check_base_name(card: ModelCard, *, pushed: bool) -> list[str]:
+    """What a person should know of the base's name; raises OperatorError for an upload that nobody could load."""
     if card.base.hub is not None:
-        return
+        return []
     remedy = "give its name on the hub with --base OWNER/NAME"
     if pushed:
         raise OperatorError("the base has no name on the hub", where=card.base.folder, remedy=remedy)
-    print(f"errata: the base is named by its folder, {card.base.folder}; for other machines {remedy}", file=sys.stderr)
+    return [f"the base is named by its folder, {card.base.folder}; for other machines {remedy}"]
 
 
 def _push(arguments: argparse.Namespace, out: Path) -> list[str]:

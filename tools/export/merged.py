@@ -28,7 +28,7 @@ def write_merged(adapter: Path, *, to: Path, base: BaseModel) -> None:
 
     The product of each adapter's two matrices is computed in float32 and rounded once. Raises OperatorError for
     a base or adapter that cannot be loaded, for an adapter with a tensor that this base has no place for, and for
-    weights that are not finite.
+    weights that are not finite; OSError for a disk fault.
     """
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import SafetensorError, safe_open
@@ -47,8 +47,11 @@ def write_merged(adapter: Path, *, to: Path, base: BaseModel) -> None:
         what = f"cannot merge: {' '.join(str(error).split())[:240]}"
         raise OperatorError(what, where=str(adapter), remedy=f"is {base.folder} the base of this run?") from error
     to.mkdir(parents=True, exist_ok=True)
-    merged.save_pretrained(to)
-    processor.save_pretrained(to)
+    try:
+        merged.save_pretrained(to)
+        processor.save_pretrained(to)
+    except SafetensorError as error:  # the library's word for a disk fault
+        raise OSError(" ".join(str(error).split())[:200]) from error
     for path in to.glob("*.safetensors"):  # the library makes them readable for their owner only
         path.chmod((to / "config.json").stat().st_mode)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,7 @@ def test_adapter_and_merged_weights_open_again_and_agree(
     assert export(folder, "--merged", "--out", out, "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["run"], said["checkpoint"], said["folder"], said["pushed"]) == (folder.id, FIRST, str(out), [])
+    assert ["--base OWNER/NAME" in note for note in said["notes"]] == [True]
     assert {"README.md", "adapter_config.json", "adapter_model.safetensors"} < set(said["files"])
     config = json.loads((out / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(folder.path.parent / "base")
@@ -199,6 +201,24 @@ def test_a_base_that_is_not_the_one(folder: RunFolder, tmp_path: Path, capsys: p
     out, err = capsys.readouterr()
     assert "tensors do not fit the base" in err.splitlines()[-1]
     assert (out, list((folder.path / "export").iterdir())) == ("", [])
+
+
+def test_a_disk_that_is_full_before_the_end(
+    folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files may grow to the size of the adapter, not to that of the merged weights."""
+    whole = resource.getrlimit(resource.RLIMIT_FSIZE)
+    largest = (folder.path / "checkpoints" / FIRST / "adapter_model.safetensors").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, whole[1]))
+    try:
+        code = export(folder, "--merged", "--out", tmp_path / "out", "--json")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, whole)
+    assert code == 2
+    said = json.loads(capsys.readouterr().err)
+    assert said["error"].startswith("cannot write the export (")
+    assert said["where"] == str(tmp_path / "out")
+    assert [p.name for p in tmp_path.iterdir()] == ["runs"]
 
 
 def push(folder: RunFolder, out: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -124,6 +124,14 @@ def test_a_user_without_the_right_to_make_tables(server: Server, database: str, 
     assert run_loop(whole, folder=RunFolder(tmp_path / "guest" / "t-1"), parts=parts()) == "iteration_limit"
 
 
+def test_tables_that_a_kill_left_half_made(server: Server, database: str, tmp_path: Path) -> None:
+    server.execute("CREATE TABLE checkpoint_migrations (v INTEGER PRIMARY KEY)", database=database)
+    settings = in_database(tmp_path, server.address(database)).run
+    with open_checkpointer(settings, folder=RunFolder(tmp_path / "t-1"), password=PASSWORD) as kept:
+        assert kept.saver.get_tuple({"configurable": {"thread_id": kept.thread}}) is None
+    assert server.execute("SELECT max(v) > 0 FROM checkpoint_migrations", database=database) == [(True,)]
+
+
 class CuttingReporter(SilentReporter):
     """Cuts all connections to the database when the first training begins."""
 

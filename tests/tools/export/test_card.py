@@ -14,6 +14,7 @@ from errata.tools.export.base import BaseModel, describe_base
 from errata.tools.export.card import (
     SHOWN,
     Count,
+    Figure,
     Lineage,
     ModelCard,
     flatten_values,
@@ -22,6 +23,7 @@ from errata.tools.export.card import (
     top_counts,
 )
 from errata.tools.export.merged import check_merge
+from errata.tools.records import Interval
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -88,6 +90,16 @@ def test_a_control_and_lost_records_are_said() -> None:
     assert "The records of the run hold" not in render_card(make_card(), form="merged", place="/x")
 
 
+def test_figures_are_in_percent_and_points() -> None:
+    known = {"split": "gate", "before": (0.5, 0.4, 0.6), "after": (0.75, 0.7, 0.8), "gain": (0.25, -0.01, 0.5)}
+    parts = {k: Interval(value=v[0], low=v[1], high=v[2]) for k, v in known.items() if isinstance(v, tuple)}
+    figure = Figure(split="gate", total=8, **parts)
+    text = render_card(make_card(figures=(figure,)), form="adapter", place="/x")
+    assert "| gate | 50.0 % (40.0 to 60.0) | 75.0 % (70.0 to 80.0) | +25.0 (-1.0 to +50.0) | 8 |" in text
+    text = render_card(make_card(figures=(figure.model_copy(update={"gain": None}),)), form="adapter", place="/x")
+    assert "| not compared | 8 |" in text
+
+
 def test_text_of_others_stays_in_its_cell() -> None:
     counts = (Count(name="a | b\n# <b>title", count=3),)
     text = render_card(make_card(lineage={"skills": counts}), form="adapter", place="/x")
@@ -139,4 +151,9 @@ def test_room_is_asked_for_before_weights_are_written(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="no safetensors weights"):
         check_merge(tmp_path, to=tmp_path, base=make_card(base={"weight_bytes": 0}).base)
     check_space(tmp_path, need=1, what="a file")
-    assert [say_bytes(n) for n in (0, 999, 1000, 14_100_000_000)] == ["0 B", "999 B", "1.0 kB", "14.1 GB"]
+
+
+def test_bytes_as_text() -> None:
+    shown = {0: "0 B", 999: "999 B", 1000: "1.0 kB", 1_000_000: "1.0 MB", 14_100_000_000: "14.1 GB"}
+    shown |= {2 * 10**12: "2.0 TB", 3 * 10**15: "3000.0 TB"}
+    assert {n: say_bytes(n) for n in shown} == shown
