@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from errata import __version__
-from errata.agent.run.find import list_runs
 from errata.agent.run.folder import RunFolder
 from errata.agent.run.outcome import Outcome, read_outcome, read_settings, samples_by_route
 from errata.agent.run.sentences import verdict
@@ -115,26 +115,33 @@ def lessons_of(checkpoint: Checkpoint, outcome: Outcome) -> list[Lesson]:
 def find_controls(folder: RunFolder) -> list[RunFigure]:
     """Control runs beside this one that were measured on the same questions, on test and gate where they read them.
 
-    A control whose gate kept nothing is shown by the last checkpoint that it trained, on the gate.
+    A control whose gate kept nothing is shown by the last checkpoint that it trained, on the gate. A run that cannot
+    be read is left out and said on stderr.
     """
-    manifest = folder.read_json("manifest.json") or {}
-    found = []
-    for summary in list_runs(folder.path.parent):
-        other = RunFolder(summary.path)
-        outcome = read_outcome(other)
-        if other.path == folder.path or outcome.control == "none":
-            continue
-        theirs = other.read_json("manifest.json") or {}
-        kept = outcome.best != outcome.base
-        trained = [c.id for c in outcome.checkpoints if c.parent is not None]
-        shown = outcome.best if kept else trained[-1] if trained else ""
-        for split in (s for s in SPLITS if manifest.get(s) is not None and manifest.get(s) == theirs.get(s)):
-            figure = _figure(outcome, shown, split)
-            if figure is not None:
-                samples = len(outcome.lessons)
-                row = RunFigure(run=other.id, control=outcome.control, samples=samples, kept=kept, figure=figure)
-                found.append(row)
+    found: list[RunFigure] = []
+    for path in sorted(folder.path.parent.glob("*/settings.yaml")):
+        other = RunFolder(path.parent)
+        if other.path != folder.path:
+            try:
+                found += _control_figures(other, questions=folder.read_json("manifest.json") or {})
+            except OperatorError as error:
+                print(f"errata: {other.id} is not looked at as a control: {error}", file=sys.stderr)
     return found
+
+
+def _control_figures(other: RunFolder, *, questions: Mapping[str, Any]) -> Iterator[RunFigure]:
+    """One for each split whose questions are those of `questions`; none where the run is no control."""
+    if read_settings(other).control == "none":
+        return
+    outcome, theirs = read_outcome(other), other.read_json("manifest.json") or {}
+    kept = outcome.best != outcome.base
+    trained = [c.id for c in outcome.checkpoints if c.parent is not None]
+    shown = outcome.best if kept else trained[-1] if trained else ""
+    for split in (s for s in SPLITS if s in questions and questions[s] == theirs.get(s)):
+        figure = _figure(outcome, shown, split)
+        if figure is not None:
+            samples = len(outcome.lessons)
+            yield RunFigure(run=other.id, control=outcome.control, samples=samples, kept=kept, figure=figure)
 
 
 def _figure(outcome: Outcome, checkpoint: str, split: Split) -> Figure | None:

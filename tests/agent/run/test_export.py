@@ -54,7 +54,7 @@ def test_licence_of_a_sample(metadata: dict[str, object], licence: str) -> None:
     assert licence_of(Problem(id="a", question="q", target="t", metadata=metadata)) == licence
 
 
-def test_controls_on_the_same_questions_stand_beside_it(tmp_path: Path) -> None:
+def test_controls_on_the_same_questions_stand_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = make_run(tmp_path)
     make_control(tmp_path, "random-1")
     rejected = make_control(tmp_path, "uniform-1", control="uniform")
@@ -62,12 +62,17 @@ def test_controls_on_the_same_questions_stand_beside_it(tmp_path: Path) -> None:
     other = make_control(tmp_path, "random-2")
     other.write_json("manifest.json", {s: {"questions": 8, "digest": "other"} for s in ("gate", "test")})
     make_run(tmp_path, name="made-2")
+    broken = make_control(tmp_path, "broken-1")
+    (broken.path / "comparisons.jsonl").write_text("{}\n")
     found = [(c.run, c.control, c.kept, c.figure.split, c.samples) for c in find_controls(folder)]
     assert found == [
         ("random-1", "random", True, "test", 5),
         ("random-1", "random", True, "gate", 5),
         ("uniform-1", "uniform", False, "gate", 5),
     ]
+    said = capsys.readouterr().err
+    assert said.startswith("errata: broken-1 is not looked at as a control: ")
+    assert said.count("\n") == 1
     assert find_controls(folder)[2].figure.after.value == pytest.approx(25 / 40), "the last that was trained"
 
 
