@@ -204,7 +204,7 @@ def describe_model(card: ModelCard, *, form: Form) -> str:
     chosen = "for the mistakes that the base made"
     if card.control != "none":
         chosen = f"**by the control `{card.control}`, without a diagnosis**"
-    return f"{what} Errata (`pip install errata-vlm`) trained it on samples that were chosen {chosen}."
+    return f"{what} Errata trained it on samples that were chosen {chosen}."
 
 
 def _cell(text: object) -> str:

@@ -26,9 +26,9 @@ def check_merge(adapter: Path, *, to: Path, base: BaseModel) -> None:
 def write_merged(adapter: Path, *, to: Path, base: BaseModel) -> None:
     """Merge and save, on the CPU, in the precision that the base is stored in: one copy of the base in memory.
 
-    The product of each adapter's two matrices is computed in float32 and rounded once. Raises OperatorError for
-    a base or adapter that cannot be loaded, for an adapter with a tensor that this base has no place for, and for
-    weights that are not finite; OSError for a disk fault.
+    The product of each adapter's two matrices is computed in float32, rounded to that precision, and added. Raises
+    OperatorError for a base or adapter that cannot be loaded, for an adapter with a tensor that this base has no place
+    for, and for weights that are not finite; OSError for a disk fault.
     """
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import SafetensorError, safe_open

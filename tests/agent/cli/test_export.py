@@ -76,6 +76,18 @@ def test_adapter_and_merged_weights_open_again_and_agree(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "runs"], "nothing is left beside it"
 
 
+def test_merged_weights_keep_the_precision_of_the_base(folder: RunFolder, tmp_path: Path) -> None:
+    base = folder.path.parent / "base"
+    AutoModelForImageTextToText.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(base)
+    assert export(folder, "--merged", "--out", tmp_path / "out") == 0
+    plain = AutoModelForImageTextToText.from_pretrained(base, dtype="auto").state_dict()
+    merged = AutoModelForImageTextToText.from_pretrained(tmp_path / "out" / "merged", dtype="auto").state_dict()
+    assert {value.dtype for value in merged.values()} == {torch.bfloat16}
+    changed = [name for name in plain if not torch.equal(plain[name], merged[name])]
+    assert len(changed) == 14, "seven matrices of two layers"
+    assert all("text_model.layers" in name for name in changed)
+
+
 @pytest.mark.parametrize("form", ["adapter", "merged"])
 def test_the_code_of_the_card_runs(
     form: str, folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
