@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from errata.agent.run.export import describe_checkpoint, find_controls, lessons_of, licence_of
 from errata.agent.run.folder import RunFolder
@@ -89,3 +90,28 @@ def test_a_run_whose_training_list_is_gone(tmp_path: Path) -> None:
     assert card.skill_split == "gate"
     assert card.base.family == "tiny"
     assert FIRST not in card.gate
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ({"path": "owner/pool", "format": "huggingface"}, ("owner/pool",)),
+        ({"path": "{here}", "format": "huggingface"}, ()),
+        ({"path": "owner/pool", "format": "llava"}, ()),
+    ],
+)
+def test_datasets_of_the_hub_are_named_and_folders_are_not(
+    source: dict[str, str], named: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder, _ = make_run(tmp_path)
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "config.json").write_text("{}")
+    settings = yaml.safe_load((folder.path / "settings.yaml").read_text())
+    settings["data"]["pool"] |= {key: value.format(here=tmp_path) for key, value in source.items()}
+    folder.write_text("settings.yaml", yaml.safe_dump(settings))
+    checkpoint = folder.read_records("checkpoints.jsonl", Checkpoint)[1]
+    card = describe_checkpoint(folder, checkpoint, base_name=None, title="t")
+    assert card.lineage.datasets == named
+    assert (
+        card.gate == "Verdict of the gate, against the best checkpoint before it: accepted: the gain is beyond noise."
+    )
