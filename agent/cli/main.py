@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "errata.agent.cli.read:compare_runs",
     "cost": "errata.agent.cli.cost:run_cost",
     "train": "errata.agent.cli.train:run_train",
+    "export": "errata.agent.cli.export:run_export",
     "eval": "errata.agent.cli.evaluate:run_eval",
     "index": "errata.agent.cli.index:run_index",
     "data": "errata.agent.cli.data:run_data",

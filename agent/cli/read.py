@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import Any
 
+from errata.agent.run.checkpoints import describe_pruned
 from errata.agent.run.comparison import compare_best
 from errata.agent.run.find import find_run, list_runs
 from errata.agent.run.folder import RunFolder
@@ -78,6 +79,7 @@ def status_of(folder: RunFolder) -> dict[str, Any]:
         "seconds_limit": caps.seconds,
         "teacher_calls": spent.teacher_calls,
         "teacher_calls_limit": caps.teacher_calls,
+        "removed": describe_pruned(outcome.pruned),
         "go_on_with": resume_command(folder) if outcome.state == "stopped" else "",
     }
 

@@ -98,7 +98,7 @@ def run_to_end(folder: RunFolder, loop: Loop, *, json_lines: bool) -> int:
         print(f"errata: interrupted; go on with: {resume_command(folder)}", file=sys.stderr)
         return 130
     except OperatorError as error:
-        if not (folder.path / "graph.sqlite").exists() and not folder.ledger():
+        if not folder.begun():
             raise
         remedy = "; then ".join(filter(None, [error.remedy, f"go on with: {resume_command(folder)}"]))
         raise OperatorError(error.what, where=error.where, value=error.value, remedy=remedy) from error
@@ -137,7 +137,7 @@ def resume_command(folder: RunFolder) -> str:
 
 def discard_unbegun(folder: RunFolder) -> None:
     """Delete the folder of a run that failed before student or teacher did anything."""
-    if not folder.has("graph.sqlite") and not folder.ledger():
+    if not folder.begun():
         shutil.rmtree(folder.path, ignore_errors=True)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from errata.agent.decide.controls import check_means
+from errata.agent.loop.checkpointer import check_checkpointer
 from errata.agent.loop.parts import Parts
 from errata.agent.settings.keys import read_keys
+from errata.agent.settings.run_settings import RunSettings
 from errata.agent.settings.tree import Settings
 from errata.prompts import PromptMissing, prompt_digest
 from errata.tools.errors import OperatorError
@@ -17,6 +19,7 @@ def check_parts(settings: Settings) -> None:
     check_base(settings.student.base)
     check_means(settings)
     _check_dense(settings)
+    check_checkpointer(settings.run, password=_find_password(settings.run))
     location_method(settings.locate.method)
     try:
         prompt_digest(settings.student.prompt)
@@ -41,6 +44,12 @@ def find_parts(settings: Settings) -> Parts:
     keys = {} if name is None else read_keys([name], where="decide.key_env")
     chat, embed = settings.teacher.chat if settings.teacher.kind == "chat" else None, settings.embed_endpoint
     names = {*(chat.key_names if chat else ()), *((embed.key_env,) if embed and embed.key_env else ())}
-    return Parts(key=keys.get(name or ""), keys=read_keys(sorted(names), where="teacher.chat.key_env"))
+    given = read_keys(sorted(names), where="teacher.chat.key_env")
+    password, variable = _find_password(settings.run), settings.run.checkpointer_password_env
+    return Parts(key=keys.get(name or ""), keys={**given, **({variable: password} if variable and password else {})})
 
 
+def _find_password(settings: RunSettings) -> str | None:
+    """The database's password, from the variable that the settings name; None where they name none."""
+    name = settings.checkpointer_password_env
+    return None if name is None else read_keys([name], where="run.checkpointer_password_env")[name]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from errata.agent.decide.controls import check_control
 from errata.agent.decide.conversation import build_decider
+from errata.agent.loop.checkpointer import open_checkpointer
 from errata.agent.loop.graph import build_graph
 from errata.agent.loop.parts import Parts, build_teacher, chat_stack, identify_teacher
 from errata.agent.loop.pool_index import index_pool
@@ -29,8 +28,9 @@ from errata.agent.settings.tree import Settings
 from errata.tools.errors import OperatorError, StopRequested
 from errata.tools.records import Checkpoint, digest
 
-THREAD = "loop"
 SETTINGS = "settings.yaml"
+
+
 def run_loop(
     settings: Settings, *, folder: RunFolder, reporter: Reporter | None = None, parts: Parts | None = None
 ) -> StopReason:
@@ -41,13 +41,14 @@ def run_loop(
     goes on after that too.
     """
     reporter, parts = reporter or SilentReporter(), parts or Parts()
-    with folder.locked(), _operator_faults(folder), stop_on_signal(folder):
+    with folder.locked(), disk_faults(folder.path), stop_on_signal(folder):
         if not folder.has(SETTINGS):
             folder.write_text(SETTINGS, dump_settings(settings))
         folder.clear_stop()
         with contextlib.ExitStack() as stack:
             context = _build_context(settings, folder=folder, reporter=reporter, parts=parts, stack=stack)
-            return _run(context, stack)
+            password = parts.keys.get(settings.run.checkpointer_password_env or "")
+            return _run(context, stack, password=password)
 
 
 def resume_loop(
@@ -60,21 +61,22 @@ def resume_loop(
     return run_loop(load_settings(folder.path / SETTINGS, saved=True), folder=folder, reporter=reporter, parts=parts)
 
 
-def _run(context: Context, stack: contextlib.ExitStack) -> StopReason:
-    from langgraph.checkpoint.sqlite import SqliteSaver
+def _run(context: Context, stack: contextlib.ExitStack, *, password: str | None) -> StopReason:
     from langsmith import tracing_context
 
     folder, settings = context.folder, context.settings
     stack.enter_context(tracing_context(enabled=False))
-    saver = stack.enter_context(SqliteSaver.from_conn_string(str(folder.path / "graph.sqlite")))
-    graph = build_graph(context, checkpointer=saver)
+    kept = stack.enter_context(open_checkpointer(settings.run, folder=folder, password=password))
+    graph = build_graph(context, checkpointer=kept.saver)
     config: Any = {
-        "configurable": {"thread_id": THREAD},
+        "configurable": {"thread_id": kept.thread},
         "max_concurrency": settings.run.branches,
         "recursion_limit": 10 * (settings.budget.iterations + 2),
     }
     snapshot = graph.get_state(config)
     begun = bool(snapshot.values)
+    if not begun:
+        _refuse_lost_state(folder, where=kept.where)
     folder.event("resumed" if begun else "started", settings=digest(settings.model_dump(mode="json")))
     try:
         if snapshot.next or not begun:
@@ -132,13 +134,8 @@ def _build_context(
     )
 
 
-@contextlib.contextmanager
-def _operator_faults(folder: RunFolder) -> Iterator[None]:
-    """Turn a full or read-only disk under the checkpointer's database into an OperatorError."""
-    try:
-        with disk_faults(folder.path):
-            yield
-    except sqlite3.OperationalError as error:
-        remedy = "make room, or make the folder writable, then resume"
-        what = f"the state of the graph cannot be kept ({error})"
-        raise OperatorError(what, where=str(folder.path / "graph.sqlite"), remedy=remedy) from None
+def _refuse_lost_state(folder: RunFolder, *, where: str) -> None:
+    """Raise OperatorError if nodes worked on this run: from the first node on, spent budgets would count twice."""
+    if any(event["event"] == "stage_started" for event in folder.events()):
+        remedy = "put it back, or start a new run; what this one found can still be read"
+        raise OperatorError("the state of the graph is gone, the run cannot go on", where=where, remedy=remedy)

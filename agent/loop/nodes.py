@@ -13,6 +13,7 @@ from errata.agent.decide.history import known_skills, read_history, served_skill
 from errata.agent.loop.assemble import make_lessons, pick_samples, settle_decisions
 from errata.agent.loop.evaluate import measure_checkpoint, read_attempts, read_checkpoint
 from errata.agent.loop.state import BranchState, LoopState
+from errata.agent.run.checkpoints import check_training_space, describe_pruned, prune_checkpoints
 from errata.agent.run.context import Context
 from errata.tools.records import (
     Checkpoint,
@@ -36,9 +37,10 @@ def evaluate(state: LoopState, *, context: Context) -> Change:
 
 
 def triage(state: LoopState, *, context: Context) -> Change:
-    """Go on, or end with a reason: target, errors, gains, iterations, budget."""
+    """Go on, or end with a reason: target, errors, gains, iterations, budget. The iteration before is committed."""
     iteration, budget = state["iteration"], context.settings.budget
     with context.timed("triage", iteration=iteration) as summary:
+        removed = prune_checkpoints(context.folder, keep=context.settings.run.keep_checkpoints, best=state["best"])
         wrong = [a for a in read_attempts(state["best"], "diagnosis", context=context) if not a.correct]
         cards = context.folder.read_records("scorecards.jsonl", Scorecard)
         accuracy = next(c.accuracy.value for c in cards if (c.checkpoint, c.split) == (state["best"], "gate"))
@@ -54,6 +56,7 @@ def triage(state: LoopState, *, context: Context) -> Change:
         )
         why = f": {spent}" if stop == "budget_spent" else ""
         summary.append(f"{len(wrong)} errors; " + (f"{stop}{why}" if stop else "going on"))
+        summary.extend([describe_pruned(removed)] if removed else [])
     context.reporter.budget_changed(view_budget(context.folder, budget=budget, iteration=iteration))
     return {"stage": "triage", "stop": stop or ""}
 
@@ -161,6 +164,7 @@ def train(state: LoopState, *, context: Context) -> Change:
         context.stop_if_asked()
 
     def act() -> Any:
+        check_training_space(settings, folder=context.folder)
         return context.student.train(
             lessons,
             checkpoint_id=name,

@@ -31,6 +31,8 @@ from errata.tools.records import R, Record, from_jsonl, to_jsonl
 RUN_MARK = "run:/"
 PAID = "paid.sqlite"
 """Replies, ledger and reservations of a teacher behind an endpoint."""
+GRAPH, GRAPH_ELSEWHERE = "graph.sqlite", "graph.json"
+"""State of the graph; or, where a database keeps it, the name under which it lies there."""
 LOCK_TRIALS = 10
 
 
@@ -112,6 +114,10 @@ class RunFolder:
 
     def ledger(self) -> list[dict[str, Any]]:
         return read_lines(self.path / "ledger.jsonl")
+
+    def begun(self) -> bool:
+        """Whether student, teacher or graph did anything in this run."""
+        return self.has(GRAPH) or self.has(GRAPH_ELSEWHERE) or bool(self.ledger())
 
     def request_stop(self) -> None:
         """Ask the process that works on the run to stop after its current step."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from errata.agent.run.checkpoints import PrunedCheckpoint, read_pruned
 from errata.agent.run.find import summarize_run
 from errata.agent.run.folder import RunFolder
 from errata.agent.settings.older import upgrade_settings
@@ -45,6 +46,8 @@ class Outcome(NamedTuple):
     best: str
     skipped: list[tuple[str, str, int]]
     """Source, reason and number of the rows that were not used, most first."""
+    pruned: Sequence[PrunedCheckpoint] = ()
+    """Checkpoints whose adapter was removed from disk (run.keep_checkpoints)."""
 
     def scorecard(self, checkpoint: str, split: Split) -> Scorecard | None:
         """The last scorecard of a checkpoint on a split; None when it was not measured."""
@@ -127,6 +130,7 @@ def read_outcome(folder: RunFolder) -> Outcome:
         base=base,
         best=kept[-1] if kept else base,
         skipped=_count_skipped(folder),
+        pruned=read_pruned(folder),
     )
 
 

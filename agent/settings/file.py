@@ -13,6 +13,7 @@ from typing import Any, get_args
 import yaml  # type: ignore[import-untyped,unused-ignore]
 from pydantic import BaseModel, ValidationError
 
+from errata.agent.settings.keys import hide_password
 from errata.agent.settings.older import upgrade_settings
 from errata.agent.settings.places import CODE
 from errata.agent.settings.tree import Settings
@@ -55,7 +56,7 @@ def load_settings(
     origin: dict[str, str] = {}
     for override in overrides:
         key = _apply(tree, override)
-        origin[key] = f"command line: {override}"
+        origin[key] = f"command line: {hide_password(override)}"
     data = tree.get("data")
     if data_root and isinstance(data, dict) and not data.get("world") and not data.get("root"):
         data["root"], origin["data.root"] = data_root, DATA_VARIABLE
@@ -144,7 +145,7 @@ def _apply(tree: dict[str, Any], override: str) -> str:
     """Set one `key.path=value` in the tree; returns the dotted key."""
     key, equals, raw = override.partition("=")
     key = key.strip()
-    where = f"command line: {override}"
+    where = f"command line: {hide_password(override)}"
     if not equals or not key or any(not part for part in key.split(".")):
         raise OperatorError(
             "not an override", where=where, remedy="write key.path=value, e.g. train.epochs=3"

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from errata.agent.settings.data import Branch, DataSettings
+from errata.agent.settings.run_settings import RunSettings
 from errata.tools.data.firewall import FirewallOptions
 from errata.tools.evaluate.student import GenerateOptions
 from errata.tools.locate.answer_switch import SwitchOptions
@@ -24,16 +25,6 @@ from errata.tools.train.recipe import Recipe
 
 Control = Literal["none", "random", "uniform", "insta", "superfiltering", "full", "validation-only"]
 """`none` is the loop itself, the others are methods of tools/retrieve/rivals by name."""
-
-
-class RunSettings(Branch):
-    """Name and seed of the run."""
-
-    name: str = Field(default="run", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
-    """Folder of the run is the name with a counter: demo-1, demo-2, ..."""
-    seed: int = Field(default=0, ge=0)
-    branches: int = Field(default=2, ge=1, le=64)
-    """Error batches investigated at the same time; does not change any record."""
 
 
 class StudentSettings(Branch):

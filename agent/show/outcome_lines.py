@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from errata.agent.run.checkpoints import describe_pruned
 from errata.agent.run.outcome import Outcome, StageCost, changes_by_skill, samples_by_route, total_of
 from errata.agent.run.sentences import percent, verdict
 from errata.agent.show.report import duration
@@ -33,6 +34,8 @@ def outcome_lines(
         lines.append(f"cost:     {_cost_text(costs)}")
     if outcome.skipped:
         lines.append(f"left out: {sum(count for *_, count in outcome.skipped):,} rows")
+    if outcome.pruned:
+        lines.append(f"disk:     {describe_pruned(outcome.pruned)}")
     if report is not None:
         lines.append(f"report:   {report}")
     return [*lines, f"more:     errata show {outcome.run} summary|errors|skills|lessons|decisions|ID"]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from errata.agent.run.checkpoints import describe_pruned
 from errata.agent.run.outcome import Outcome, StageCost, changes_by_skill, samples_by_route
 from errata.agent.run.sentences import percent, spread, verdict
 from errata.agent.show.report import duration, group_decisions
@@ -80,6 +81,8 @@ def print_outcome(
         console.print(fill_table(make_table("Rows left out", "source", "reason", ">rows"), outcome.skipped))
     if costs:
         console.print(cost_table(costs))
+    if outcome.pruned:
+        console.print(Text(f"disk:   {describe_pruned(outcome.pruned)}"), soft_wrap=True)
     if report is not None:
         console.print(Text(f"report: {report}"), soft_wrap=True)
     console.print(Text(f"more:   errata show {outcome.run} errors|skills|lessons|decisions|ID"), soft_wrap=True)

@@ -30,6 +30,15 @@ def write_samples(folder: Path, problems: Iterable[Problem]) -> Path:
     return path
 
 
+def read_trained(folder: Path) -> list[Problem] | None:
+    """The samples that a checkpoint was trained on; None where they are not there (or in an older form)."""
+    path = folder / SAMPLES
+    if not path.is_file():
+        return None
+    file = SampleFile(path)
+    return [file[number] for number in range(len(file))]
+
+
 class SampleFile:
     """Problems of a file by number; 8 bytes of memory for each."""
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 from errata import __version__
 from errata.agent.cli.options.data import add_data_commands
 from errata.agent.cli.options.evaluate import add_eval
+from errata.agent.cli.options.export import add_export
 from errata.agent.cli.options.index import add_index
 from errata.agent.cli.options.init import add_init
 from errata.agent.cli.options.locate import add_locate
@@ -81,6 +82,9 @@ def build_parser() -> Parser:
     run_of(command("compare", "paired difference of two runs on the same questions"), "before", "after")
     run_of(command("cost", "what a run paid to endpoints, by stage, iteration, role and model"), "run")
     add_train(command("train", "one training by itself: samples, a base, a recipe"))
+    export = command("export", "write a checkpoint with its model card, for transformers, PEFT, and the hub")
+    run_of(export, "run")
+    add_export(export)
     add_eval(command("eval", "evaluate a student on a file of questions"))
     add_index(command("index", "an index of samples by the skills that they need: build, add, search, stats"))
     add_matrices(command("matrices", "abstract-reasoning matrices: make them, or import an I-RAVEN pack"))

@@ -207,6 +207,19 @@ def test_rejected_iteration_keeps_the_best_and_its_lessons(data: Path, tmp_path:
     assert counts[2] > counts[1]
 
 
+def test_a_run_whose_state_is_gone_does_not_begin_again(data: Path, tmp_path: Path) -> None:
+    """Budgets that were spent would count twice, and the run would come to another end."""
+    folder = RunFolder(tmp_path / "t-1")
+    parts = Parts(student=TableStudent(), teacher=ScriptedTeacher())
+    with pytest.raises(StopRequested):
+        run_loop(
+            settings_for(data), folder=folder, reporter=StoppingReporter(folder, stage="train", number=1), parts=parts
+        )
+    (folder.path / "graph.sqlite").unlink()
+    with pytest.raises(OperatorError, match=r"graph\.sqlite: the state of the graph is gone"):
+        resume_loop(folder, parts=parts)
+
+
 def test_changed_data_stop_a_resume(data: Path, tmp_path: Path) -> None:
     folder, _ = run(settings_for(data), tmp_path / "t-1")
     write_data(data, rest=39)

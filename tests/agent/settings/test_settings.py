@@ -137,3 +137,15 @@ def test_the_demo_settings_use_known_keys() -> None:
     tree = yaml.safe_load(Path("runs/configs/demo.yaml").read_text())
     assert Settings.model_validate_json(json.dumps(tree)).run.name == "demo"
     assert "train.epochs" in set(valid_keys())
+
+
+@pytest.mark.parametrize("value", ["none", "0", "-1", "true", "2.5", "[best]", "null"])
+def test_a_policy_of_checkpoints_that_is_none(value: str, file: Path) -> None:
+    with pytest.raises(OperatorError, match=r"run\.keep_checkpoints: .* write all, best, or a number from 1 on"):
+        load_settings(file, [f"run.keep_checkpoints={value}"])
+
+
+def test_policies_of_checkpoints(file: Path) -> None:
+    assert load_settings(file).run.keep_checkpoints == "all"
+    kept = [load_settings(file, [f"run.keep_checkpoints={value}"]).run.keep_checkpoints for value in ("best", "3")]
+    assert kept == ["best", 3]
