@@ -19,7 +19,7 @@ OWNERS = {
     *("tools/student/" + name for name in ("checks.py", "collate.py", "encode.py", "features.py", "load.py")),
     *("tools/student/" + name for name in ("loss.py", "positions.py")),
     *("tools/train/" + name for name in ("attach.py", "checks.py", "feature_store.py", "fit.py", "ranks.py")),
-    *("tools/train/" + name for name in ("stream.py", "training.py", "worker.py")),
+    *("tools/train/" + name for name in ("probe.py", "stream.py", "training.py", "worker.py")),
 }
 """Modules that may import what is heavy at their top, because only processes of their own import them."""
 RANK = {"prompts": 0, "tools": 1, "agent": 2}

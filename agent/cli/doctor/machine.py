@@ -46,6 +46,11 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         from errata.agent.cli.doctor.teacher import probe_teacher
 
         return report_checks(probe_teacher(arguments.teacher), json_lines=arguments.json, about="the teacher")
+    if arguments.student is not None:
+        from errata.agent.cli.doctor.student import probe_model
+
+        found = probe_model(arguments.student, prompt=arguments.prompt, image_first=arguments.image_first)
+        return report_checks(found, json_lines=arguments.json, about="the student")
     checks = [
         *check_python(),
         *check_packages(),

@@ -92,6 +92,9 @@ def build_parser() -> Parser:
     add_data_commands(command("data", "check, convert and describe data of your own"))
     doctor = command("doctor", "what this machine has, and whether the settings files are sound")
     doctor.add_argument("--teacher", type=Path, metavar="CONFIG", help="instead, what its endpoint can do")
+    doctor.add_argument("--student", type=Path, metavar="FOLDER", help="instead, a model: its parts, speed and memory")
+    doctor.add_argument("--prompt", default="student_cot", metavar="NAME", help="with --student: file in prompts/")
+    doctor.add_argument("--image-first", action="store_true", help="with --student: pictures before the question")
     for name, sub in commands.choices.items():
         if name not in ("eval", "train", "doctor", "data", "index", "init", "locate", "matrices"):
             sub.add_argument(
