@@ -13,7 +13,7 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check teacher-test families-test package-test lowest-test setup clean
+.PHONY: help demo test check teacher-test vllm-test families-test package-test lowest-test setup clean
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,9 @@ package-test: $(STAMP) ## build the wheel, use it where one may not write, take 
 	@$(BIN)/python -m benchmarks.package --quick
 
 FAMILIES := .families-test
+vllm-test: $(STAMP) ## a real vLLM on this CPU answers as transformers does, and three planted faults are caught
+	@$(BIN)/python -m benchmarks.parity $(ARGS)
+
 families-test: ## every family of students, in an environment with torchvision; several GB, once
 	@test -x $(FAMILIES)/bin/python || $(PYTHON) -m venv $(FAMILIES)
 	@grep -v '^torch==' constraints.txt > $(FAMILIES)/constraints.txt

@@ -14,6 +14,8 @@ import pytest
 HOUSE = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "transformers", "peft", "chromadb", "diffusers", "datasets", "ray", "vllm")
 OWNERS = {
+    "tools/evaluate/backends/parity.py",
+    "tools/evaluate/backends/vllm_answers.py",
     "tools/evaluate/worker.py",
     "tools/retrieve/chroma.py",
     *("tools/student/" + name for name in ("checks.py", "collate.py", "encode.py", "features.py", "load.py")),

@@ -48,6 +48,7 @@ class LocalStudent:
             on_answer=on_answer,
             store=store,
             host=self._host,
+            certificate=self._certificate(checkpoint),
         )
 
     def train(
@@ -78,6 +79,13 @@ class LocalStudent:
             replay=replay,
             host=self._host,
         )
+
+    def _certificate(self, checkpoint: Checkpoint) -> Path | None:
+        """Beside the checkpoint, or in the run folder for the base; None where transformers answers itself."""
+        if self._settings.student.generate.backend == "transformers":
+            return None
+        base = checkpoint.parent is None
+        return (self._folder.path if base else self._folder.path / checkpoint.folder) / "parity.json"
 
     def _source(self, checkpoint: Checkpoint) -> StudentSource:
         student = self._settings.student

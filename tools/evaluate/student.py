@@ -19,6 +19,7 @@ from pydantic import Field
 
 from errata.prompts import PromptMissing, prompt_digest
 from errata.tools.errors import OperatorError
+from errata.tools.evaluate.backends.options import BackendName, ParityOptions, VllmOptions
 from errata.tools.evaluate.score import make_attempt
 from errata.tools.records import Attempt, Problem, Record, digest
 from errata.tools.student.source import StudentSource
@@ -35,6 +36,12 @@ class GenerateOptions(Record):
     max_new_tokens: int = Field(default=256, ge=1)
     batch_size: int = Field(default=64, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    backend: BackendName = "transformers"
+    """`transformers` in Errata's own processes, or `vllm`."""
+    vllm: VllmOptions = VllmOptions()
+    """Read where `backend` is `vllm`."""
+    parity: ParityOptions = ParityOptions()
+    """How alike `vllm` and `transformers` must answer; checked for each checkpoint before it is answered."""
 
 
 class EvaluateJob(Record):
@@ -43,6 +50,8 @@ class EvaluateJob(Record):
     model: StudentSource
     options: GenerateOptions
     batches: tuple[tuple[Problem, ...], ...]
+    certificate: str | None = None
+    """File of the parity certificate, made before the first answer where another program than transformers answers."""
 
 
 class Answer(Record):
@@ -64,32 +73,31 @@ def evaluate_student(
     done: Mapping[str, Attempt] | None = None,
     store: Path | None = None,
     host: StudentHost | None = None,
+    certificate: Path | None = None,
 ) -> list[Attempt]:
     """One attempt per problem, in the order of `problems`.
 
     `done`: attempts by problem id that are not asked again. `store`: a JSONL file to which each answer is
     appended as it comes and from which a killed evaluation goes on. `on_answer(done, total, correct)` is
-    called per answer. `host`: a running host; without one it is started for this call (about 7 s of imports).
+    called per answer. `certificate`: where the parity certificate of vLLM's answers lies, or is put. `host`: a
+    running host; without one it is started for this call (about 7 s of imports).
     Raises `OperatorError` for what a person has to mend.
     """
     if workers < 1:
         raise OperatorError("must be 1 or more", where="workers", value=workers, remedy="set it to 1")
     if not Path(model.base).is_dir():
-        raise OperatorError(
-            "no such folder", where="student base", value=model.base, remedy="give the model's folder"
-        )
+        raise OperatorError("no such folder", where="student base", value=model.base, remedy="give the model's folder")
     keys = content_keys(problems, model=model, options=options)
     attempts = {p.id: done[p.id] for p in problems if done and p.id in done}
     for answer in read_store(store) if store else ():
         problem = keys.get(answer.key)
         if problem is not None and problem.id not in attempts:
             attempts[problem.id] = make_attempt(problem, answer.response, checkpoint=model.checkpoint)
-    batches = [
-        b for b in plan_batches(problems, size=options.batch_size) if any(p.id not in attempts for p in b)
-    ]
+    batches = [b for b in plan_batches(problems, size=options.batch_size) if any(p.id not in attempts for p in b)]
     if batches:
         by_id = {problem.id: (key, problem) for key, problem in keys.items()}
-        for problem_id, response in _ask(batches, model=model, options=options, workers=workers, host=host):
+        asked = _ask(batches, model=model, options=options, workers=workers, host=host, certificate=certificate)
+        for problem_id, response in asked:
             key, problem = by_id[problem_id]
             if problem_id in attempts:
                 continue
@@ -101,28 +109,24 @@ def evaluate_student(
     return [attempts[problem.id] for problem in problems]
 
 
-def content_keys(
-    problems: Sequence[Problem], *, model: StudentSource, options: GenerateOptions
-) -> dict[str, Problem]:
+def content_keys(problems: Sequence[Problem], *, model: StudentSource, options: GenerateOptions) -> dict[str, Problem]:
     """Problem by content key. Raises `OperatorError` for a doubled id or an unknown prompt."""
     try:
         prompt = prompt_digest(model.prompt)
     except PromptMissing as error:
-        raise OperatorError(
-            str(error), where="prompt", value=model.prompt, remedy="name a file of prompts/"
-        ) from error
+        raise OperatorError(str(error), where="prompt", value=model.prompt, remedy="name a file of prompts/") from error
     keys: dict[str, Problem] = {}
     seen: set[str] = set()
     for problem in problems:
         if problem.id in seen:
-            raise OperatorError(
-                "two problems have one id", where=f"problem {problem.id}", remedy="make ids unique"
-            )
+            raise OperatorError("two problems have one id", where=f"problem {problem.id}", remedy="make ids unique")
         seen.add(problem.id)
         pictures = [image.sha256 for image in problem.images]
+        backend = [] if options.backend == "transformers" else [options.backend]
         keys[
             digest(
                 "answer",
+                *backend,
                 problem.id,
                 problem.question,
                 problem.choices,
@@ -189,6 +193,11 @@ def append_answer(path: Path, answer: Answer) -> None:
         ) from error
 
 
+def model_copies(options: GenerateOptions) -> bool:
+    """Whether several processes may hold a copy of the student each: vLLM fills its GPU with one."""
+    return options.backend == "transformers"
+
+
 def _ask(
     batches: Sequence[tuple[Problem, ...]],
     *,
@@ -196,16 +205,23 @@ def _ask(
     options: GenerateOptions,
     workers: int,
     host: StudentHost | None,
+    certificate: Path | None,
 ) -> Iterator[tuple[str, str]]:
     """(problem id, response) as they come."""
     with ExitStack() as stack:
         served = host if host is not None else stack.enter_context(StudentHost())
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="errata-answers-")))
         read: dict[int, tuple[Path, int]] = {}
+        workers = workers if model_copies(options) else 1
         for number in range(min(workers, len(batches))):
             folder = root / str(number)
             folder.mkdir()
-            job = EvaluateJob(model=model, options=options, batches=tuple(batches[number::workers]))
+            job = EvaluateJob(
+                model=model,
+                options=options,
+                batches=tuple(batches[number::workers]),
+                certificate=str(certificate) if certificate else None,
+            )
             write_atomic(folder / JOB, job.model_dump_json().encode())
             read[served.start("evaluate", folder)] = folder / ANSWERS, 0
         for event in served.events(read):
