@@ -17,8 +17,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from benchmarks.tables import ROOT, parse_arguments, write_table
+from errata.tools.evaluate.generate import generate_by_library
 from errata.tools.evaluate.student import EvaluateJob, GenerateOptions, plan_batches
-from errata.tools.evaluate.worker import answer_batch, generate_by_library
+from errata.tools.evaluate.worker import answer_batch
 from errata.tools.records import Problem, from_jsonl
 from errata.tools.student.encode import encode_prompts
 from errata.tools.student.load import Student, open_student

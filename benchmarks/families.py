@@ -16,7 +16,7 @@ from benchmarks.students import draw_pictures, make_samples
 from benchmarks.tables import parse_arguments, write_table
 from benchmarks.train import write_job
 from errata.tools.errors import OperatorError
-from errata.tools.evaluate.worker import generate_by_library, generate_greedily
+from errata.tools.evaluate.generate import generate_by_library, generate_greedily
 from errata.tools.records import Problem
 from errata.tools.student.checks import check_mask, check_packing, check_passes, check_pictures, check_prompt
 from errata.tools.student.encode import encode_prompts, encode_sample

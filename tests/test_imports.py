@@ -16,6 +16,7 @@ HEAVY = ("torch", "transformers", "peft", "chromadb", "diffusers", "datasets", "
 OWNERS = {
     "tools/evaluate/backends/parity.py",
     "tools/evaluate/backends/vllm_answers.py",
+    "tools/evaluate/generate.py",
     "tools/evaluate/worker.py",
     "tools/retrieve/chroma.py",
     *("tools/student/" + name for name in ("checks.py", "collate.py", "encode.py", "features.py", "load.py")),

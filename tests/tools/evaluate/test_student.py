@@ -113,7 +113,7 @@ def test_batches_are_fixed_and_complete(problems):
 def test_own_greedy_loop_equals_the_librarys(problems, trained):
     import torch
 
-    from errata.tools.evaluate.worker import generate_by_library, generate_greedily
+    from errata.tools.evaluate.generate import generate_by_library, generate_greedily
     from errata.tools.student.encode import encode_prompts
     from errata.tools.student.load import open_student
 

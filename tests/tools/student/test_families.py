@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from errata.tools.evaluate.generate import generate_by_library, generate_greedily
 from errata.tools.evaluate.student import GenerateOptions, evaluate_student
-from errata.tools.evaluate.worker import generate_by_library, generate_greedily
 from errata.tools.records import ImageRef, Problem
 from errata.tools.student.checks import check_mask, check_packing, check_passes, check_pictures, check_prompt
 from errata.tools.student.collate import collate

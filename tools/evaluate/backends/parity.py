@@ -20,8 +20,8 @@ from errata.tools.errors import OperatorError
 from errata.tools.evaluate.backends.options import ParityOptions
 from errata.tools.evaluate.backends.vllm_answers import make_requests, plan_engine
 from errata.tools.evaluate.backends.vllm_engine import Reply, VllmEngine
+from errata.tools.evaluate.generate import generate_greedily
 from errata.tools.evaluate.student import EvaluateJob, GenerateOptions
-from errata.tools.evaluate.worker import generate_greedily
 from errata.tools.records import Problem, Record
 from errata.tools.student.encode import encode_prompts
 from errata.tools.student.load import Student, open_student
