@@ -136,9 +136,7 @@ def test_what_a_person_has_to_mend_is_one_line(lessons, tmp_path):
         run(lessons, tmp_path / "b", recipe=RECIPE.model_copy(update={"target_modules": ("absent",)}))
     with pytest.raises(OperatorError, match=r"longer than 20 tokens.*too_long"):
         run(lessons, tmp_path / "c", recipe=RECIPE.model_copy(update={"max_tokens": 20}))
-    lost = lessons[0].problem.model_copy(
-        update={"images": (ImageRef(path=str(tmp_path / "no.png"), sha256=""),)}
-    )
+    lost = lessons[0].problem.model_copy(update={"images": (ImageRef(path=str(tmp_path / "no.png"), sha256=""),)})
     with pytest.raises(OperatorError, match=r"problem p0000: unreadable picture"):
         run([lessons[0].model_copy(update={"problem": lost})], tmp_path / "d")
     (tmp_path / "file").write_text("")
