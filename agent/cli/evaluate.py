@@ -13,13 +13,14 @@ from errata.agent.run.sentences import chance_of, chance_sentence, spread
 from errata.tools.data.read import ReadResult, count_reasons, read_problems
 from errata.tools.errors import OperatorError
 from errata.tools.records import Attempt, Problem, Scorecard, digest
-from errata.tools.student.source import check_adapter, check_base
+from errata.tools.student.source import check_adapter, check_base, find_base
 
 PROGRESS_SECONDS = 5.0
 
 
 def run_eval(arguments: argparse.Namespace) -> int:
     """Evaluate, print the scorecard; with --json one object."""
+    arguments.model = Path(find_base(str(arguments.model), where="--model"))
     for option in ("model", "adapter"):
         folder = getattr(arguments, option)
         if folder is not None and not folder.is_dir():

@@ -18,7 +18,7 @@ from errata.agent.show.report import duration
 from errata.tools.data.read import count_reasons, read_problems
 from errata.tools.errors import OperatorError
 from errata.tools.records import Problem
-from errata.tools.student.source import StudentSource, check_adapter, check_base
+from errata.tools.student.source import StudentSource, check_adapter, check_base, find_base
 from errata.tools.train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ LESSONS = "lessons.jsonl"
 
 def run_train(arguments: argparse.Namespace) -> int:
     """Train, or explain; with --json one object on stdout."""
+    arguments.base = Path(find_base(str(arguments.base), where="--base"))
     for option in ("base", "adapter"):
         folder = getattr(arguments, option)
         if folder is not None and not folder.is_dir():

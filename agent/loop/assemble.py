@@ -61,9 +61,7 @@ def pick_samples(outcomes: Sequence[BatchOutcome], *, barred: AbstractSet[str]) 
     return Pick(list(chosen.values()), _unique(rejected), taken)
 
 
-def _next(
-    candidates: Iterable[Candidate], chosen: dict[str, Candidate], barred: AbstractSet[str]
-) -> Candidate | None:
+def _next(candidates: Iterable[Candidate], chosen: dict[str, Candidate], barred: AbstractSet[str]) -> Candidate | None:
     """The next free candidate; parents of a candidate that is skipped are added to the chosen one."""
     for candidate in candidates:
         name = candidate.problem.id
@@ -96,15 +94,11 @@ def make_lessons(candidates: Sequence[Candidate], *, iteration: int) -> list[Les
     ]
 
 
-def settle_decisions(
-    outcomes: Sequence[BatchOutcome], *, taken: dict[tuple[int, int], int]
-) -> list[Decision]:
+def settle_decisions(outcomes: Sequence[BatchOutcome], *, taken: dict[tuple[int, int], int]) -> list[Decision]:
     """The decisions of all batches with the samples that their calls got in the end."""
     settled = []
     for number, outcome in enumerate(outcomes):
         for decision in outcome.decisions:
             got = taken.get((number, decision.step), 0)
-            settled.append(
-                decision.model_copy(update={"cost": decision.cost.model_copy(update={"samples": got})})
-            )
+            settled.append(decision.model_copy(update={"cost": decision.cost.model_copy(update={"samples": got})}))
     return settled

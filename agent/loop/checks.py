@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from errata.agent.decide.controls import check_means
 from errata.agent.loop.checkpointer import check_checkpointer
 from errata.agent.loop.parts import Parts
@@ -17,6 +19,8 @@ from errata.tools.student.source import check_base
 def check_parts(settings: Settings) -> None:
     """What the settings name is there, before a folder is made. Raises OperatorError."""
     check_base(settings.student.base)
+    if settings.student.trust_remote_code:
+        print(f"warning: Python files in {settings.student.base} are run to open the student", file=sys.stderr)
     check_means(settings)
     _check_dense(settings)
     check_checkpointer(settings.run, password=_find_password(settings.run))

@@ -51,9 +51,7 @@ def run_loop(
             return _run(context, stack, password=password)
 
 
-def resume_loop(
-    folder: RunFolder, *, reporter: Reporter | None = None, parts: Parts | None = None
-) -> StopReason:
+def resume_loop(folder: RunFolder, *, reporter: Reporter | None = None, parts: Parts | None = None) -> StopReason:
     """Go on with a run by the settings that it was saved with; a finished one returns its reason at once."""
     if not folder.has(SETTINGS):
         remedy = "start one with: errata run CONFIG"
@@ -97,9 +95,7 @@ def _build_context(
 ) -> Context:
     student = parts.student or stack.enter_context(LocalStudent(settings, folder=folder))
     paid = chat_stack(settings, folder=folder, parts=parts, stack=stack)
-    decider = parts.decider or build_decider(
-        settings.decide, synthesize_share=settings.synthesize.share, chat=paid
-    )
+    decider = parts.decider or build_decider(settings.decide, synthesize_share=settings.synthesize.share, chat=paid)
     receipts = Receipts(folder)
     problems, guard = prepare_problems(settings, folder=folder, receipts=receipts, reporter=reporter)
     check_control(settings, problems)

@@ -56,16 +56,12 @@ def measure_checkpoint(
     return cards
 
 
-def _answer(
-    checkpoint: Checkpoint, *, splits: Sequence[Split], iteration: int, context: Context
-) -> dict[str, int]:
+def _answer(checkpoint: Checkpoint, *, splits: Sequence[Split], iteration: int, context: Context) -> dict[str, int]:
     """Answer all splits in one go, and write the attempts of each; how many there are by split."""
     problems = [problem for split in splits for problem in context.problems[split].values()]
 
     def advance(done: int, total: int, correct: int) -> None:
-        context.reporter.stage_advanced(
-            "evaluate", iteration=iteration, done=done, total=total, correct=correct
-        )
+        context.reporter.stage_advanced("evaluate", iteration=iteration, done=done, total=total, correct=correct)
         context.stop_if_asked()
 
     store = context.folder.path / "answers" / f"{checkpoint.id}.jsonl"

@@ -62,9 +62,7 @@ def after_triage(state: LoopState) -> str:
 def after_allocate(state: LoopState) -> str | list[Send]:
     """One branch per error batch; a control without a diagnosis has none."""
     branches = [
-        Send(
-            "investigate", BranchState(iteration=state["iteration"], best=state["best"], allotment=allotment)
-        )
+        Send("investigate", BranchState(iteration=state["iteration"], best=state["best"], allotment=allotment))
         for allotment in state["allotments"]
     ]
     return branches or "assemble"

@@ -30,9 +30,7 @@ Change = dict[str, Any]
 def evaluate(state: LoopState, *, context: Context) -> Change:
     """The checkpoint of the state answers diagnosis and gate."""
     checkpoint = read_checkpoint(state["checkpoint"], context=context)
-    measure_checkpoint(
-        checkpoint, splits=("diagnosis", "gate"), iteration=state["iteration"], context=context
-    )
+    measure_checkpoint(checkpoint, splits=("diagnosis", "gate"), iteration=state["iteration"], context=context)
     return {"stage": "evaluate"}
 
 
@@ -65,9 +63,7 @@ def allocate(state: LoopState, *, context: Context) -> Change:
     """Cut the errors of the best checkpoint into batches, and divide what the iteration may use among them."""
     iteration, settings = state["iteration"] + 1, context.settings
     with context.timed("allocate", iteration=iteration) as summary:
-        wrong = sorted(
-            a.problem for a in read_attempts(state["best"], "diagnosis", context=context) if not a.correct
-        )
+        wrong = sorted(a.problem for a in read_attempts(state["best"], "diagnosis", context=context) if not a.correct)
         left = measure_remaining(context.folder, budget=settings.budget, iteration=iteration)
         count = -(-len(wrong) // settings.decide.batch_errors) if settings.diagnosed else 0
         batches = [wrong[start::count] for start in range(count)]
@@ -98,9 +94,7 @@ def investigate(state: BranchState, *, context: Context) -> Change:
             iteration=iteration,
             allotment=allotment,
             attempts=[attempts[name] for name in allotment["problems"]],
-            served=served_skills(context.folder, before=iteration)
-            if context.settings.decide.exclude_served
-            else {},
+            served=served_skills(context.folder, before=iteration) if context.settings.decide.exclude_served else {},
             known_skills=known_skills(context.folder, before=iteration, pool=context.skill_names),
             taken=frozenset(lesson.problem.id for lesson in _lessons(context)),
         )
@@ -112,9 +106,7 @@ def investigate(state: BranchState, *, context: Context) -> Change:
         outcome = BatchOutcome.model_validate(kept)
         names = [f"{iteration}-{number + 1}" for number in range(allotment["batches"])]
         done = sum(context.receipts.has("batch", [iteration, name]) for name in names)
-        context.reporter.stage_advanced(
-            "investigate", iteration=iteration, done=done, total=len(names), correct=None
-        )
+        context.reporter.stage_advanced("investigate", iteration=iteration, done=done, total=len(names), correct=None)
         summary.append(f"batch {allotment['batch']}: {len(outcome.skills)} errors tagged")
     return {"finished": {allotment["batch"]: len(outcome.decisions)}}
 
@@ -186,9 +178,7 @@ def gate(state: LoopState, *, context: Context) -> Change:
     """Accept the new checkpoint or keep the best one, and write what the iteration's decisions gained."""
     iteration, folder = state["iteration"], context.folder
     with context.timed("gate", iteration=iteration) as summary:
-        before, after = (
-            read_attempts(name, "gate", context=context) for name in (state["best"], state["checkpoint"])
-        )
+        before, after = (read_attempts(name, "gate", context=context) for name in (state["best"], state["checkpoint"]))
         verdict = judge_checkpoint(
             before,
             after,

@@ -37,9 +37,7 @@ class Parts(NamedTuple):
     """Keys of the teacher's endpoints, by the environment variable that holds them."""
 
 
-def chat_stack(
-    settings: Settings, *, folder: RunFolder, parts: Parts, stack: contextlib.ExitStack
-) -> ChatStack | None:
+def chat_stack(settings: Settings, *, folder: RunFolder, parts: Parts, stack: contextlib.ExitStack) -> ChatStack | None:
     """Connections, cache and caps of the endpoints, closed with `stack`; None if the run uses no endpoint."""
     decide, options, embed = settings.decide, settings.teacher.chat, settings.embed_endpoint
     if settings.teacher.kind != "chat" and decide.model == "rules" and embed is None:

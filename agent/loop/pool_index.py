@@ -129,9 +129,7 @@ def _within_caps(samples: int) -> Iterator[None]:
         raise OperatorError(str(error), where=cap, remedy=remedy) from None
 
 
-def _index_lazily(
-    pool: Mapping[str, Problem], *, settings: Settings, folder: RunFolder, tagger: _Tagger
-) -> Indexed:
+def _index_lazily(pool: Mapping[str, Problem], *, settings: Settings, folder: RunFolder, tagger: _Tagger) -> Indexed:
     words = _open_lexical(folder.path / "index" / "words", {name: (own_words(p),) for name, p in pool.items()})
     options = settings.skills
     lazy = LazyPool(pool, words=words, tag=tagger.tag_some, candidates=options.candidates)

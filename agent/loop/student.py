@@ -95,6 +95,7 @@ class LocalStudent:
             checkpoint=checkpoint.id,
             prompt=student.prompt,
             image_first=student.image_first,
+            trust_remote_code=student.trust_remote_code,
         )
 
 

@@ -64,7 +64,5 @@ class DataSettings(Branch):
             raise ValueError(f"data.world and data.{given[0]} exclude each other; remove one of them")
         if self.world is None and len(given) < 4:
             missing = [s for s in ("pool", "diagnosis", "gate", "test") if s not in given]
-            raise ValueError(
-                f"no source for {', '.join(missing)}; give data.{missing[0]}.path, or data.world"
-            )
+            raise ValueError(f"no source for {', '.join(missing)}; give data.{missing[0]}.path, or data.world")
         return self

@@ -19,6 +19,7 @@ from errata.agent.settings.places import CODE
 from errata.agent.settings.tree import Settings
 from errata.tools.errors import OperatorError
 from errata.tools.skills.store import refuse_no_store
+from errata.tools.student.source import find_base, is_hub_name
 
 DATA_VARIABLE = "ERRATA_DATA"
 """Environment variable that the command line hands on as `data_root`."""
@@ -126,9 +127,7 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     lines: dict[str, int] = {}
     for key, line in keys:
         if key in lines:
-            raise OperatorError(
-                "the key stands twice", where=f"{path}:{line}: {key}", remedy="remove one of them"
-            )
+            raise OperatorError("the key stands twice", where=f"{path}:{line}: {key}", remedy="remove one of them")
         lines[key] = line
     return tree, lines
 
@@ -147,9 +146,7 @@ def _apply(tree: dict[str, Any], override: str) -> str:
     key = key.strip()
     where = f"command line: {hide_password(override)}"
     if not equals or not key or any(not part for part in key.split(".")):
-        raise OperatorError(
-            "not an override", where=where, remedy="write key.path=value, e.g. train.epochs=3"
-        )
+        raise OperatorError("not an override", where=where, remedy="write key.path=value, e.g. train.epochs=3")
     try:
         value = yaml.load(raw, Loader=_Loader)
     except yaml.YAMLError:
@@ -161,9 +158,7 @@ def _apply(tree: dict[str, Any], override: str) -> str:
             node[branch] = {}
         node = node[branch]
         if not isinstance(node, dict):
-            raise OperatorError(
-                f"{branch} is a value, not a branch", where=where, remedy=_closest(key)
-            ) from None
+            raise OperatorError(f"{branch} is a value, not a branch", where=where, remedy=_closest(key)) from None
     node[leaf] = value
     return key
 
@@ -181,6 +176,10 @@ def _resolve_paths(tree: dict[str, Any], *, base: Path, where: _Where) -> None:
     student = tree.get("student")
     if isinstance(student, dict) and student.get("base") == EMBEDDED:
         student["base"] = str(CODE / "tools" / "world" / "student")
+    if isinstance(student, dict) and is_hub_name(str(student.get("base"))):
+        model = str(student["base"])
+        if not any((start / model.partition("/")[0]).is_dir() for start in (base, Path.cwd())):
+            student["base"] = find_base(model, where=where("student.base"))
     absolute(student, "base", "student.base", base)
     teacher = tree.get("teacher")
     absolute(teacher.get("local") if isinstance(teacher, dict) else None, "folder", "teacher.local.folder", base)
@@ -227,9 +226,7 @@ def _operator_error(error: ValidationError, where: _Where) -> OperatorError:
     key = ".".join(str(part) for part in first["loc"])
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     if first["type"] == "extra_forbidden":
-        return OperatorError(
-            f"unknown key{more}", where=where(key), value=first["input"], remedy=_closest(key)
-        )
+        return OperatorError(f"unknown key{more}", where=where(key), value=first["input"], remedy=_closest(key))
     if first["type"] == "missing":
         return OperatorError(f"the key is missing{more}", where=where(key), remedy=f"give {key}")
     if first["type"] == "value_error":
@@ -264,9 +261,7 @@ def _closest(key: str) -> str:
 def _check_files(settings: Settings, where: _Where) -> None:
     if not os.path.isdir(settings.student.base):
         remedy = "name the folder with the model and its processor"
-        raise OperatorError(
-            "no such folder", where=where("student.base"), value=settings.student.base, remedy=remedy
-        )
+        raise OperatorError("no such folder", where=where("student.base"), value=settings.student.base, remedy=remedy)
     folders = {f"rivals.{leaf}": getattr(settings.rivals, leaf) for leaf in ("embedder", "language_model")}
     if settings.retrieve.embedding == "encoder":
         folders["retrieve.embedding_model"] = settings.retrieve.embedding_model
@@ -285,6 +280,4 @@ def _check_files(settings: Settings, where: _Where) -> None:
         if source is not None and source.format != HUB and not os.path.exists(source.path):
             remedy = "name an existing file, or the folder that holds it with data.root=FOLDER or "
             remedy += f"{DATA_VARIABLE}=FOLDER"
-            raise OperatorError(
-                "no such file", where=where(f"data.{split}.path"), value=source.path, remedy=remedy
-            )
+            raise OperatorError("no such file", where=where(f"data.{split}.path"), value=source.path, remedy=remedy)

@@ -31,7 +31,10 @@ class StudentSettings(Branch):
     """The vision-language model that is measured and tuned."""
 
     base: str
-    """Folder of model and processor, relative to the settings file; `embedded` is that of the embedded world."""
+    """Folder of model and processor, relative to the settings file, or a name on the hub (owner/name); `embedded` is
+    that of the embedded world."""
+    trust_remote_code: bool = False
+    """Run the Python files that lie in the model's folder; only for models whose authors you trust."""
     prompt: str = "student_cot"
     """Name of a file in prompts/, without .md."""
     image_first: bool = False
@@ -114,6 +117,7 @@ class RetrieveSettings(Branch):
             raise ValueError(f"the embedding {self.embedding} reads no retrieve.embedding_url; leave it out")
         return self
 
+
 class RivalSettings(Branch):
     """Models of the controls that choose samples with one; read where `control` names them."""
 
@@ -190,9 +194,7 @@ class Settings(Branch):
     @model_validator(mode="after")
     def _samples_are_capped(self) -> Settings:
         if self.budget.total.samples is None and self.budget.iteration.samples is None:
-            raise ValueError(
-                "budget.total.samples and budget.iteration.samples are both open; give one of them"
-            )
+            raise ValueError("budget.total.samples and budget.iteration.samples are both open; give one of them")
         if self.decide.model != "rules" and self.decide.base_url is None:
             raise ValueError("decide.base_url is needed for a chat model; give the address of its endpoint")
         return self

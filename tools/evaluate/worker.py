@@ -15,7 +15,7 @@ from errata.tools.evaluate.generate import generate_greedily
 from errata.tools.evaluate.student import ANSWERS, EvaluateJob
 from errata.tools.records import Problem
 from errata.tools.student.encode import encode_prompts
-from errata.tools.student.load import Student, open_student
+from errata.tools.student.load import Student, open_source
 from errata.tools.train.job import JOB
 
 Emit = Callable[[dict[str, Any]], None]
@@ -36,7 +36,7 @@ def run_evaluation(folder: Path, emit: Emit) -> None:
         require_certificate([problem for batch in job.batches for problem in batch], job=job, folder=folder)
         answer_by_vllm(job, folder, emit)
         return
-    student = open_student(job.model.base, adapter=job.model.adapter, device=job.options.device)
+    student = open_source(job.model, device=job.options.device)
     student.model.eval()
     total = 0
     with (folder / ANSWERS).open("w", encoding="utf-8") as file:

@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from errata.tools.errors import OperatorError
 from errata.tools.student.families import Family, find_family
-from errata.tools.student.source import ADAPTER, PARTS, check_adapter, check_base
+from errata.tools.student.source import ADAPTER, PARTS, StudentSource, check_adapter, check_base
 
 
 class Student(NamedTuple):
@@ -102,6 +102,17 @@ def open_student(
         model = merge_adapter(model, adapter)
     processor = _open_processor(base, family=find_family(model), trust_remote_code=trust_remote_code)
     return Student(model.to(place), processor, place, find_family(model))
+
+
+def open_source(source: StudentSource, *, device: str, quantized: bool = False) -> Student:
+    """The student that a source names, as `open_student` opens it."""
+    return open_student(
+        source.base,
+        adapter=source.adapter,
+        device=device,
+        trust_remote_code=source.trust_remote_code,
+        quantized=quantized,
+    )
 
 
 def open_blueprint(base: str, *, trust_remote_code: bool = False) -> Student:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
 from pathlib import Path
 
 from errata.tools.errors import OperatorError
@@ -26,6 +29,44 @@ class StudentSource(Record):
     """Name of a file in prompts/."""
     image_first: bool = True
     """Pictures before the text of the question, or after it."""
+    trust_remote_code: bool = False
+    """Whether Python files in the base's folder are run to open it."""
+
+
+def is_hub_name(text: str) -> bool:
+    """Whether a text looks like the name of a model on a hub: owner/name."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", text) is not None
+
+
+def find_base(name: str, *, where: str) -> str:
+    """The folder of a base: itself, or where the hub's cache keeps it, fetched when it is not there.
+
+    Only weights as safetensors are fetched, since other formats can run code when they are opened. Raises
+    `OperatorError` when there is neither a folder nor a model of that name.
+    """
+    if os.path.isdir(name) or not is_hub_name(name):
+        return name
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return str(snapshot_download(name, local_files_only=True, allow_patterns=FETCHED))
+    except LocalEntryNotFoundError:
+        print(f"fetching {name} from the hub, once", file=sys.stderr, flush=True)
+    try:
+        return str(snapshot_download(name, allow_patterns=FETCHED))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        said = " ".join(str(error).split())[:160]
+        raise OperatorError(
+            f"neither a folder nor a model that the hub gives: {said}",
+            where=where,
+            value=name,
+            remedy="name a folder, log in with `hf auth login`, or fetch it where there is a network: hf download NAME",
+        ) from error
+
+
+FETCHED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "*.py"]
+"""Files of a model that are fetched from a hub."""
 
 
 def check_base(folder: str) -> None:

@@ -85,7 +85,7 @@ def explain_training(problems: Sequence[Problem], *, base: StudentSource, recipe
 
     if not problems:
         raise OperatorError("there are no samples to train on", remedy="give a file with at least one")
-    student = open_blueprint(base.base)
+    student = open_blueprint(base.base, trust_remote_code=base.trust_remote_code)
     parts = count_parts(student, recipe=recipe)
     tokens, answers = measure_lengths(problems, student=student, base=base)
     steps = recipe.epochs * math.ceil(len(problems) / recipe.batch_size)

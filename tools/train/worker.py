@@ -21,7 +21,7 @@ import torch
 from errata.tools.errors import OperatorError
 from errata.tools.student.checks import check_mask, check_packing, check_passes, check_pictures, check_prompt
 from errata.tools.student.features import add_features
-from errata.tools.student.load import open_student
+from errata.tools.student.load import open_source
 from errata.tools.train.checks import check_coverage, check_loss
 from errata.tools.train.feature_store import FeatureStore, enough_space
 from errata.tools.train.fit import FEW, choose_micro
@@ -57,9 +57,7 @@ def _say_nothing(_body: dict[str, Any]) -> None:
 def _prepare(job: TrainJob, *, folder: Path, rank: Rank) -> Training:
     """The training, checked and where it was left."""
     recipe = job.recipe
-    student = open_student(
-        job.base.base, adapter=job.base.adapter, device=recipe.device, quantized=recipe.method == "qlora"
-    )
+    student = open_source(job.base, device=recipe.device, quantized=recipe.method == "qlora")
     on_cpu = student.device.type == "cpu"
     if on_cpu or recipe.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)

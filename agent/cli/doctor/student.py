@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from errata.agent.cli.doctor.findings import Check
 from errata.tools.errors import OperatorError
+from errata.tools.student.source import find_base
 from errata.tools.train.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ HEADROOM = 0.9
 
 def probe_model(folder: Path, *, prompt: str, image_first: bool) -> list[Check]:
     """One finding for each thing that was looked at. Raises OperatorError for a folder that is no student."""
+    folder = Path(find_base(str(folder), where="--student"))
     if not folder.is_dir():
         raise OperatorError("no such folder", where="--student", value=str(folder), remedy="give the model's folder")
     from errata.tools.train.probe import probe_student

@@ -24,7 +24,7 @@ from errata.tools.evaluate.generate import generate_greedily
 from errata.tools.evaluate.student import EvaluateJob, GenerateOptions
 from errata.tools.records import Problem, Record
 from errata.tools.student.encode import encode_prompts
-from errata.tools.student.load import Student, open_student
+from errata.tools.student.load import Student, open_source
 from errata.tools.student.positions import find_positions
 from errata.tools.student.source import StudentSource
 from errata.tools.train.job import write_atomic
@@ -95,13 +95,13 @@ def certify_vllm(
     """
     served = served or model
     asked = choose_questions(problems, options.parity.questions)
-    student = open_student(model.base, adapter=None, device=options.device)
+    student = open_source(model.model_copy(update={"adapter": None}), device=options.device)
     requests = make_requests(asked, student=student, source=model, folder=folder)
     settings = plan_engine(served, requests=requests, job=EvaluateJob(model=served, options=options, batches=()))
     ours = [ask_transformers(asked, student=student, source=model, options=options)]
     described = describe(student, asked, source=model)
     if model.adapter is not None:
-        student = open_student(model.base, adapter=model.adapter, device=options.device)
+        student = open_source(model, device=options.device)
         ours.append(ask_transformers(asked, student=student, source=model, options=options))
     ends = student.end_ids
     del student

@@ -14,7 +14,7 @@ from errata.tools.evaluate.backends.vllm_engine import EngineSettings, Request, 
 from errata.tools.evaluate.student import ANSWERS, EvaluateJob
 from errata.tools.records import Problem, digest
 from errata.tools.student.encode import open_pictures, render_text
-from errata.tools.student.load import Student, open_blueprint, open_student, pick_device
+from errata.tools.student.load import Student, open_blueprint, open_source, pick_device
 from errata.tools.student.source import ADAPTER_CONFIG, StudentSource
 
 Emit = Callable[[dict[str, Any]], None]
@@ -25,7 +25,7 @@ MERGED = "merged"
 
 def answer_by_vllm(job: EvaluateJob, folder: Path, emit: Emit) -> None:
     """Answer all batches into `folder`/answers.jsonl. Raises `OperatorError`."""
-    student = open_blueprint(job.model.base)
+    student = open_blueprint(job.model.base, trust_remote_code=job.model.trust_remote_code)
     problems = [problem for batch in job.batches for problem in batch]
     requests = make_requests(problems, student=student, source=job.model, folder=folder / "pictures")
     settings = plan_engine(job.model, requests=requests, job=job)
@@ -107,7 +107,7 @@ def write_merged(source: StudentSource) -> Path:
     assert source.adapter is not None
     folder = Path(source.adapter) / MERGED
     if not (folder / "config.json").is_file():
-        student = open_student(source.base, adapter=source.adapter, device="cpu")
+        student = open_source(source, device="cpu")
         kind = torch.float32 if not torch.cuda.is_available() else torch.bfloat16
         student.model.to(kind).save_pretrained(folder)
         student.processor.save_pretrained(folder)

@@ -73,9 +73,9 @@ class StudentGradients:
         from peft import LoraConfig, get_peft_model
 
         from errata.tools.student.layers import linear_names
-        from errata.tools.student.load import open_student
+        from errata.tools.student.load import open_source
 
-        self._student = open_student(self._source.base, adapter=self._source.adapter, device="auto")
+        self._student = open_source(self._source, device="auto")
         torch.manual_seed(seed_of("less", self._seed) % 2**63)
         names = linear_names(self._student.model, targets="text")
         config = LoraConfig(r=self._rank, lora_alpha=self._rank, target_modules=names)
