@@ -74,26 +74,42 @@ def open_pictures(problem: Problem) -> list[Image.Image]:
     return pictures
 
 
-def render_text(problem: Problem, *, student: Student, prompt: str, image_first: bool) -> tuple[str, str]:
-    """The text before the answer, as it is asked, and the text that the template writes behind an answer.
+class Frame(NamedTuple):
+    """What the template writes around an answer."""
 
-    Raises `OperatorError` when the template fails, or does not keep the answer as it is.
-    """
+    before: str
+    """The prompt, as it is asked."""
+    lead: str
+    """White space between prompt and answer: LLaVA-1.5 is asked with `ASSISTANT:` and answers ` The`."""
+    behind: str
+
+
+def render_text(problem: Problem, *, student: Student, prompt: str, image_first: bool) -> Frame:
+    """The prompt and what stands around its answer. Raises `OperatorError` when the template fails or loses it."""
     where = f"problem {problem.id}"
     if student.template is None:
         marks = student.processor.image_token * len(problem.images)
-        return marks + student_question(problem, prompt=prompt), ""
+        return Frame(marks + student_question(problem, prompt=prompt), "", "")
     messages = make_messages(problem, prompt=prompt, image_first=image_first)
-    reply = {"role": "assistant", "content": [{"type": "text", "text": _MARK}]}
     before = _template(student, messages, where=where, opens_answer=True)
-    _, found, behind = _template(student, [*messages, reply], where=where, opens_answer=False).rpartition(_MARK)
+    rendered = ""
+    for content in (
+        [{"type": "text", "text": _MARK}],
+        _MARK,
+    ):  # some templates take an assistant's words as a plain text
+        turns = [*messages, {"role": "assistant", "content": content}]
+        rendered = _template(student, turns, where=where, opens_answer=False)
+        if f"'{_MARK}'" not in rendered:
+            break
+    whole, found, behind = rendered.rpartition(_MARK)
     if not found:
         raise OperatorError(
             "the chat template leaves out what the assistant said",
             where=where,
             remedy="use a chat template that renders an assistant's turn whose content is a list of texts",
         )
-    return before, behind
+    lead = whole[len(before) :] if whole.startswith(before) else ""
+    return Frame(before, lead if lead.isspace() else "", behind.rstrip())
 
 
 def _template(student: Student, messages: list[dict[str, Any]], *, where: str, opens_answer: bool) -> str:
@@ -130,17 +146,17 @@ def _call_processor(student: Student, texts: list[str], pictures: list[list[Imag
 
 def encode_prompts(problems: Sequence[Problem], *, student: Student, prompt: str, image_first: bool) -> Any:
     """A left-padded batch for answering: the processor's tensors, first axis = sample. Raises `OperatorError`."""
-    texts = [render_text(p, student=student, prompt=prompt, image_first=image_first)[0] for p in problems]
+    texts = [render_text(p, student=student, prompt=prompt, image_first=image_first).before for p in problems]
     where = f"problems from {problems[0].id}" if len(problems) > 1 else f"problem {problems[0].id}"
     return _call_processor(student, texts, [open_pictures(p) for p in problems], where=where)
 
 
 def encode_sample(problem: Problem, *, student: Student, prompt: str, image_first: bool) -> Encoded:
     """One training sample with labels on the answer and its end token only. Raises `OperatorError` with the row."""
-    before, behind = render_text(problem, student=student, prompt=prompt, image_first=image_first)
-    batch = _call_processor(student, [before], [open_pictures(problem)], where=f"problem {problem.id}")
+    frame = render_text(problem, student=student, prompt=prompt, image_first=image_first)
+    batch = _call_processor(student, [frame.before], [open_pictures(problem)], where=f"problem {problem.id}")
     head = batch["input_ids"][0]
-    answer = head.new_tensor(answer_ids(problem, before=before, behind=behind, student=student))
+    answer = head.new_tensor(answer_ids(problem, frame, student=student))
     ids = torch.cat([head, answer])
     per_token, extras = {}, {}
     for name, value in batch.items():
@@ -155,21 +171,21 @@ def encode_sample(problem: Problem, *, student: Student, prompt: str, image_firs
     return Encoded(problem.id, ids, labels, per_token, extras)
 
 
-def answer_ids(problem: Problem, *, before: str, behind: str, student: Student) -> list[int]:
+def answer_ids(problem: Problem, frame: Frame, *, student: Student) -> list[int]:
     """Token ids of the answer and of the token that ends it.
 
     Cut from the tokens of the whole text where the prompt's tokens are its head; otherwise (tokens that reach over
     the border, or a processor that adds to the prompt) the answer is tokenized by itself.
     """
-    text = student_answer(problem)
+    text = frame.lead + student_answer(problem) + frame.behind
     tokens: list[int] = []
     if student.template is not None:
-        head = student.tokenizer(before)["input_ids"]
-        whole = student.tokenizer(before + text + behind)["input_ids"]
+        head = student.tokenizer(frame.before)["input_ids"]
+        whole = student.tokenizer(frame.before + text)["input_ids"]
         if whole[: len(head)] == head:
             tokens = whole[len(head) :]
     if not tokens:
-        tokens = student.tokenizer(text + behind, add_special_tokens=False)["input_ids"]
+        tokens = student.tokenizer(text, add_special_tokens=False)["input_ids"]
     ends = student.end_ids
     end = next((i for i, token in enumerate(tokens) if token in ends), None)
     return [*tokens, ends[0]] if end is None else tokens[: end + 1]

@@ -122,9 +122,9 @@ class SampleStream:
             return _lengths(self.encode(number))
         problem = self._file[number]
         sizes = tuple(_picture_size(problem, ref.path) for ref in problem.images)
-        before, behind = render_text(problem, **self._how)
-        text = len(self.student.tokenizer(before)["input_ids"])
-        answer = len(answer_ids(problem, before=before, behind=behind, student=self.student))
+        frame = render_text(problem, **self._how)
+        text = len(self.student.tokenizer(frame.before)["input_ids"])
+        answer = len(answer_ids(problem, frame, student=self.student))
         if sizes not in self._pictures:
             whole, _ = _lengths(encode_sample(problem, **self._how))
             self._pictures[sizes] = whole - answer - text

@@ -50,14 +50,14 @@ def make_requests(
     folder.mkdir(parents=True, exist_ok=True)
     requests = []
     for problem in problems:
-        text, _ = render_text(problem, student=student, prompt=source.prompt, image_first=source.image_first)
+        frame = render_text(problem, student=student, prompt=source.prompt, image_first=source.image_first)
         paths = []
         for ref, picture in zip(problem.images, open_pictures(problem), strict=True):
             path = folder / f"{digest(ref.path, ref.sha256)}.png"
             if not path.is_file():
                 picture.save(path)
             paths.append(str(path))
-        requests.append(Request(problem.id, text, tuple(paths)))
+        requests.append(Request(problem.id, frame.before, tuple(paths)))
     return requests
 
 
