@@ -156,5 +156,3 @@ def compare_runs(arguments: argparse.Namespace) -> int:
         f"{comparison.broken} worse, p = {comparison.p_value:.2g}{noise}"
     )
     return 0
-
-

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from errata.tools.train.recipe import Recipe
 if TYPE_CHECKING:
     from errata.tools.train.explain import Explanation
     from errata.tools.train.job import Finished, TrainProgress
+    from errata.tools.train.stages import Stage
 
 PROGRESS_SECONDS = 5.0
 LESSONS = "lessons.jsonl"
@@ -39,8 +40,8 @@ def run_train(arguments: argparse.Namespace) -> int:
     check_base(str(arguments.base))
     if arguments.adapter is not None:
         check_adapter(str(arguments.adapter))
-    recipe = read_recipe(arguments.overrides)
-    problems = read_samples(arguments)
+    problems = tuple(p for path in (arguments.samples, *arguments.also) for p in read_samples(path, arguments))
+    read_recipe(arguments.overrides)
     source = StudentSource(
         base=str(arguments.base.resolve()),
         adapter=str(arguments.adapter.resolve()) if arguments.adapter else None,
@@ -49,25 +50,73 @@ def run_train(arguments: argparse.Namespace) -> int:
         image_first=arguments.image_first,
     )
     if arguments.explain:
-        from errata.tools.train.explain import explain_training
-
-        explanation = explain_training(problems, base=source, recipe=recipe)
-        print(explanation.model_dump_json() if arguments.json else "\n".join(explain_lines(explanation)))
-        return 0
+        return explain(problems, source=source, arguments=arguments)
     out = arguments.out or Path("trained")
-    finished = train(problems, source=source, recipe=recipe, out=out)
-    if arguments.json:
-        print(json.dumps({"folder": str(out), **finished.model_dump(mode="json", exclude={"key"})}))
+    if arguments.plan is None:
+        done = [train(problems, source=source, recipe=read_recipe(arguments.overrides), out=out)]
     else:
+        done = train_by_plan(problems, source=source, stages=read_stages(arguments), out=out)
+    if arguments.json:
+        said = [finished.model_dump(mode="json", exclude={"key"}) for finished in done]
+        print(json.dumps({"folder": str(out), **said[-1], **({"stages": said} if arguments.plan else {})}))
+        return 0
+    for finished in done:
         print(f"trained on {finished.samples} samples in {finished.steps} steps, loss {finished.loss:.3f}: {out}")
         for note in finished.notes:
             print(f"note: {note}")
     return 0
 
 
-def read_recipe(pairs: Sequence[str]) -> Recipe:
-    """The recipe of `KEY=VALUE` pairs. Raises OperatorError for an unknown key or a value that is not allowed."""
-    fields: dict[str, object] = {"replay": 0.0}
+def read_stages(arguments: argparse.Namespace) -> tuple[Stage, ...]:
+    """The stages of the plan that was asked for, with the values of the command line in each of them."""
+    from errata.tools.train.stages import PLANS
+
+    stages = PLANS[arguments.plan]
+    recipes = [read_recipe(arguments.overrides, given=stage.recipe) for stage in stages]
+    return tuple(s.model_copy(update={"recipe": recipe}) for s, recipe in zip(stages, recipes, strict=True))
+
+
+def explain(problems: tuple[Problem, ...], *, source: StudentSource, arguments: argparse.Namespace) -> int:
+    """Say what would be trained, stage by stage."""
+    from errata.tools.train.explain import explain_training
+    from errata.tools.train.stages import find_trap, split_samples
+
+    found = {"training": (problems, read_recipe(arguments.overrides))} if arguments.plan is None else {}
+    if arguments.plan is not None:
+        stages = read_stages(arguments)
+        parts = split_samples(problems, stages)
+        found = {stage.name: (part, stage.recipe) for stage, part in zip(stages, parts, strict=True)}
+    said = {name: explain_training(part, base=source, recipe=recipe) for name, (part, recipe) in found.items()}
+    if arguments.json:
+        bodies = {name: one.model_dump(mode="json") for name, one in said.items()}
+        print(json.dumps(bodies["training"] if arguments.plan is None else {"stages": bodies}))
+        return 0
+    for name, one in said.items():
+        if arguments.plan is not None:
+            print(f"stage {name}:")
+        print("\n".join(explain_lines(one)))
+    if trap := find_trap(problems):
+        print(f"warning: {trap}")
+    return 0
+
+
+def train_by_plan(
+    problems: tuple[Problem, ...], *, source: StudentSource, stages: Sequence[Stage], out: Path
+) -> list[Finished]:
+    """Train all stages into `out`; progress goes to stderr."""
+    from errata.tools.train.stages import find_trap, train_stages
+
+    if trap := find_trap(problems):
+        print(f"warning: {trap}", file=sys.stderr)
+    tell = tell_progress()
+    return train_stages(
+        problems, stages=stages, base=source, folder=out, on_progress=lambda name, progress: tell(name, progress)
+    )
+
+
+def read_recipe(pairs: Sequence[str], *, given: Recipe | None = None) -> Recipe:
+    """The recipe of `KEY=VALUE` pairs over `given`. Raises OperatorError for an unknown key or a bad value."""
+    fields: dict[str, object] = {**(given or Recipe()).model_dump(), "replay": 0.0}
     for pair in pairs:
         key, equals, value = pair.removeprefix("train.").partition("=")
         if not equals or key not in Recipe.model_fields:
@@ -82,9 +131,8 @@ def read_recipe(pairs: Sequence[str]) -> Recipe:
         raise OperatorError(first["msg"], where=where, value=first["input"], remedy="mend the value") from error
 
 
-def read_samples(arguments: argparse.Namespace) -> tuple[Problem, ...]:
-    """Samples of a data file, or the problems of a run's lessons; rows that cannot be used are counted on stderr."""
-    path: Path = arguments.samples
+def read_samples(path: Path, arguments: argparse.Namespace) -> tuple[Problem, ...]:
+    """Samples of a data file, or the lessons of a run; rows that cannot be used are counted on stderr."""
     if path.is_dir() and (path / LESSONS).is_file():
         path = path / LESSONS
     format = choose_format(path, arguments, of_folder="errata")
@@ -100,16 +148,24 @@ def train(problems: tuple[Problem, ...], *, source: StudentSource, recipe: Recip
 
     if not problems:
         raise OperatorError("there are no samples to train on", remedy="give a file with at least one")
+    tell = tell_progress()
+    return train_problems(
+        problems, base=source, recipe=recipe, folder=out, on_progress=lambda progress: tell("train", progress)
+    )
+
+
+def tell_progress() -> Callable[[str, TrainProgress], None]:
+    """A function that says where a training stands, every few seconds, on stderr."""
     said = time.monotonic()
 
-    def tell(progress: TrainProgress) -> None:
+    def tell(name: str, progress: TrainProgress) -> None:
         nonlocal said
         if time.monotonic() - said >= PROGRESS_SECONDS:
             said = time.monotonic()
-            line = f"train {progress.step}/{progress.steps}, epoch {progress.epoch + 1}, loss {progress.loss:.3f}"
+            line = f"{name} {progress.step}/{progress.steps}, epoch {progress.epoch + 1}, loss {progress.loss:.3f}"
             print(f"{line}, {progress.micro_batch} samples a pass", file=sys.stderr, flush=True)
 
-    return train_problems(problems, base=source, recipe=recipe, folder=out, on_progress=tell)
+    return tell
 
 
 def explain_lines(found: Explanation) -> list[str]:

@@ -96,7 +96,7 @@ def render_text(problem: Problem, *, student: Student, prompt: str, image_first:
     for content in (
         [{"type": "text", "text": _MARK}],
         _MARK,
-    ):  # some templates take an assistant's words as a plain text
+    ):  # some templates take a plain text here
         turns = [*messages, {"role": "assistant", "content": content}]
         rendered = _template(student, turns, where=where, opens_answer=False)
         if f"'{_MARK}'" not in rendered:

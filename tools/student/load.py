@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from errata.tools.errors import OperatorError
 from errata.tools.student.families import Family, find_family
-from errata.tools.student.source import ADAPTER, PARTS, StudentSource, check_adapter, check_base
+from errata.tools.student.source import ADAPTER, PARTS, STAGES, StudentSource, check_adapter, check_base
 
 
 class Student(NamedTuple):
@@ -179,6 +180,14 @@ def merge_adapter(model: Any, folder: str) -> Any:
     An adapter whose names meet no layer of the base is refused: the libraries would go on with the base alone.
     """
     check_adapter(folder)
+    stages = Path(folder) / STAGES
+    names = json.loads(stages.read_text(encoding="utf-8")) if stages.is_file() else ["."]
+    for name in names:
+        model = _merge_one(model, str((Path(folder) / name).resolve() if name != "." else folder))
+    return model
+
+
+def _merge_one(model: Any, folder: str) -> Any:
     try:
         if (Path(folder) / PARTS).is_file():
             return _put_parts(model, folder)

@@ -13,7 +13,9 @@ from errata.tools.records import Record
 
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 PARTS, PARTS_CONFIG = "trained_parts.safetensors", "trained_parts.json"
-"""Files of a checkpoint: an adapter as PEFT writes it, or whole weights of the parts that were trained."""
+STAGES = "stages.json"
+"""Files of a checkpoint: an adapter as PEFT writes it, whole weights of the parts that were trained, or a list of
+folders (relative to it) of stages that are merged in order."""
 
 
 class StudentSource(Record):
@@ -94,7 +96,7 @@ def check_base(folder: str) -> None:
 
 def check_adapter(folder: str) -> None:
     """Raise `OperatorError` unless `folder` looks like a LoRA adapter, or like the weights of a full training."""
-    if not any((Path(folder) / name).is_file() for name in (ADAPTER_CONFIG, PARTS_CONFIG)):
+    if not any((Path(folder) / name).is_file() for name in (ADAPTER_CONFIG, PARTS_CONFIG, STAGES)):
         raise OperatorError(
             "no adapter here: adapter_config.json is missing",
             where=folder,

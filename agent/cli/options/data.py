@@ -8,9 +8,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-FORMATS = (
-    "errata, llava, sharegpt, messages, scienceqa_json, mmbench, table, huggingface, lessons"
-)
+FORMATS = "errata, llava, sharegpt, messages, scienceqa_json, mmbench, table, huggingface, lessons"
 KNOWN = f"Formats: {FORMATS}. Without --format it is found out from the first row."
 
 

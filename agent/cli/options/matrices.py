@@ -25,9 +25,7 @@ def add_matrices(parser: argparse.ArgumentParser) -> None:
     )
     make.add_argument("--pixels", "--size", type=int, default=512, metavar="PX", help="width (default: 512)")
     make.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1); same bytes")
-    make.add_argument(
-        "--split", default="pool", choices=("pool", "diagnosis", "gate", "test"), help="default: pool"
-    )
+    make.add_argument("--split", default="pool", choices=("pool", "diagnosis", "gate", "test"), help="default: pool")
     _add_difficulty(make)
     _add_questions(make)
     text = "read an I-RAVEN pack of JSON lines with rule labels into rows of Errata"

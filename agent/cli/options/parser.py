@@ -60,9 +60,7 @@ def build_parser() -> Parser:
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        sub.add_argument(
-            "--json", action="store_true", help="machine-readable output on stdout, events on stderr"
-        )
+        sub.add_argument("--json", action="store_true", help="machine-readable output on stdout, events on stderr")
         return sub
 
     def run_of(sub: argparse.ArgumentParser, *names: str) -> None:

@@ -22,6 +22,4 @@ def add_start(sub: argparse.ArgumentParser, *, config: bool) -> None:
     sub.add_argument(
         "--control", choices=CONTROLS, metavar="METHOD", help=f"spend the same budget by: {', '.join(CONTROLS)}"
     )
-    sub.add_argument(
-        "--dry-run", action="store_true", help="check the settings, print them and the plan, and stop"
-    )
+    sub.add_argument("--dry-run", action="store_true", help="check the settings, print them and the plan, and stop")
