@@ -72,6 +72,15 @@ def say(parity: Parity | None, error: OperatorError | None) -> str:
     return "; ".join(parity.faults) or "passed"
 
 
+def describe(name: str, parity: Parity | None, error: OperatorError | None) -> list[object]:
+    """A row of the table."""
+    if parity is None:
+        return [name, *["-"] * 4, say(parity, error)]
+    changed = f"{parity.changed:.2f} / {parity.backend_changed:.2f}"
+    prompts = f"{parity.prompts_equal}/{parity.questions}"
+    return [name, prompts, f"{parity.agreement:.2f}", f"{parity.first_token:.1e}", changed, say(parity, error)]
+
+
 def main() -> int:
     """Compare and write the table."""
     arguments = parse_arguments(__doc__ or "")
@@ -110,15 +119,7 @@ def main() -> int:
 
         sound = {"adapter beside the base": compare(source), "merged weights": compare(source, merged=True)}
         planted = {name: compare(plant(source, work / name)) for name, plant in FAULTS.items()}
-    rows: list[list[object]] = []
-    for name, (parity, error) in (sound | planted).items():
-        figures = ["-"] * 4
-        if parity is not None:
-            figures = [
-                f"{parity.prompts_equal}/{parity.questions}", f"{parity.agreement:.2f}", f"{parity.first_token:.1e}",
-                f"{parity.changed:.2f} / {parity.backend_changed:.2f}",
-            ]  # fmt: skip
-        rows.append([name, *figures, say(parity, error)])
+    rows = [describe(name, *found) for name, found in (sound | planted).items()]
     passed = sum(parity is not None and parity.passed for parity, _ in sound.values())
     caught = sum(parity is None or not parity.passed for parity, _ in planted.values())
     write_table(
