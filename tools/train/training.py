@@ -63,7 +63,7 @@ class Training:
         return sum(weight.numel() for weight in self.weights)
 
     def save_state(self) -> None:
-        """Trained tensors, optimiser, position and random state, in one atomic write."""
+        """Trained tensors, optimiser and position, in one atomic write."""
         body = {
             "key": self.job.key,
             "step": self.step,
@@ -76,7 +76,6 @@ class Training:
             "notes": list(self.fit.notes),
             "adapter": self.attached.state(),
             "optimizer": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
         }
         buffer = io.BytesIO()
         torch.save(body, buffer)
@@ -100,7 +99,6 @@ class Training:
         check_resumed(self.trainable, body["trainable"])
         self.attached.load(body["adapter"])
         self.optimizer.load_state_dict(body["optimizer"])
-        torch.set_rng_state(body["random"].cpu())
         self.step, self.seen = body["step"], body["seen"]
         self.loss_sum, self.loss_tokens = body["loss_sum"], body["loss_tokens"]
         self.unknown, self.known = body["unknown"]
@@ -113,13 +111,17 @@ class Training:
         return stream_steps(self.stream, shares, workers=self.fit.loader_workers)
 
     def take_step(self, samples: Sequence[Encoded]) -> TrainProgress:
-        """One optimiser step over one batch, of which `samples` are this process's share."""
+        """One optimiser step over one batch, of which `samples` are this process's share.
+
+        Random numbers (dropout) follow from seed, step and process, so that a resume needs no state of a generator.
+        """
         epoch, batch = self.plan[self.step]
         factor = learning_rate_at(
             self.step, steps=len(self.plan), warmup=self.recipe.warmup, schedule=self.recipe.schedule
         )
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate * factor
+        torch.manual_seed(seed_of("step", self.recipe.seed, self.step, self.rank.number) % 2**63)
         tokens = int(self.measured.answers[batch].sum())
         loss, unknown = self._backward(samples, tokens=tokens)
         if self.step < WATCHED_STEPS:

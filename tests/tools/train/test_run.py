@@ -102,12 +102,16 @@ def test_a_stop_saves_the_state_and_resumes_exactly(undisturbed, lessons, tmp_pa
 
 
 def test_two_processes_learn_the_same_and_survive_a_kill(lessons, tmp_path):
-    recipe = RECIPE.model_copy(update={"processes": 2, "lora_dropout": 0.0})
-    one = run(lessons, tmp_path / "one", recipe=RECIPE.model_copy(update={"lora_dropout": 0.0}))
-    two = run(lessons, tmp_path / "two", recipe=recipe)
-    assert two.loss == pytest.approx(one.loss, rel=1e-3)
-    with pytest.raises(OperatorError):
-        run(lessons, tmp_path / "hit", recipe=recipe, on_progress=at_step(7, kill_worker))
+    calm = {"lora_dropout": 0.0}
+    one = run(lessons, tmp_path / "one", recipe=RECIPE.model_copy(update=calm))
+    assert run(
+        lessons, tmp_path / "calm", recipe=RECIPE.model_copy(update={"processes": 2, **calm})
+    ).loss == pytest.approx(one.loss, rel=1e-3)
+    recipe = RECIPE.model_copy(update={"processes": 2})  # with dropout: each process draws for its own samples
+    run(lessons, tmp_path / "two", recipe=recipe)
+    for step in (7, 20):
+        with pytest.raises(OperatorError):
+            run(lessons, tmp_path / "hit", recipe=recipe, on_progress=at_step(step, kill_worker))
     run(lessons, tmp_path / "hit", recipe=recipe)
     assert (tmp_path / "hit" / ADAPTER).read_bytes() == (tmp_path / "two" / ADAPTER).read_bytes()
 
