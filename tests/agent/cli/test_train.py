@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 
 from errata.agent.cli.main import main
-from errata.tools.records import to_jsonl
+from errata.tools.records import Problem, from_jsonl, to_jsonl
+from errata.tools.student.encode import IGNORED, encode_sample
 from errata.tools.student.load import open_student
 from tests.tiny_student import build_problems, shared_folder
 
@@ -51,6 +53,11 @@ def test_explain_says_what_trains_and_where_values_come_from_and_trains_nothing(
     assert parts["vision"]["trained"] == parts["connector"]["trained"] == 0
     assert said["trained"] == parts["text"]["trained"] > 0
     assert (said["steps"], said["warmup_steps"], said["samples"], said["family"]) == (6, 1, 8, "Idefics3")
+    student = open_student(BASE[1], adapter=None, device="cpu")
+    problems = from_jsonl(Path(samples).read_text(), Problem)
+    encoded = [encode_sample(p, student=student, prompt="student_brief", image_first=False) for p in problems]
+    assert said["tokens"] == round(sum(len(sample.ids) for sample in encoded) / 8)
+    assert said["answer_tokens"] == round(sum(int((sample.labels != IGNORED).sum()) for sample in encoded) / 8)
     origins = {setting["name"]: setting["origin"] for setting in said["settings"]}
     assert (origins["epochs"], origins["schedule"], origins["seed"]) == (
         "given",
