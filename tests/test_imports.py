@@ -14,7 +14,7 @@ import pytest
 HOUSE = Path(__file__).resolve().parent.parent
 HEAVY = ("torch", "transformers", "peft", "chromadb", "diffusers", "datasets", "ray", "vllm")
 OWNERS = {
-    "tools/evaluate/backends/parity.py",
+    *("tools/evaluate/backends/" + name for name in ("parity.py", "server_answers.py", "server_parity.py", "sides.py")),
     "tools/evaluate/backends/vllm_answers.py",
     "tools/evaluate/generate.py",
     "tools/evaluate/worker.py",

@@ -49,6 +49,8 @@ def find_parts(settings: Settings) -> Parts:
     chat, embed = settings.teacher.chat if settings.teacher.kind == "chat" else None, settings.embed_endpoint
     names = {*(chat.key_names if chat else ()), *((embed.key_env,) if embed and embed.key_env else ())}
     given = read_keys(sorted(names), where="teacher.chat.key_env")
+    if settings.student.generate.backend == "server" and (own := settings.student.generate.server.key_env):
+        read_keys([own], where="student.generate.server.key_env")  # read again by the process that answers
     password, variable = _find_password(settings.run), settings.run.checkpointer_password_env
     return Parts(key=keys.get(name or ""), keys={**given, **({variable: password} if variable and password else {})})
 

@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from errata.prompts import PromptMissing, prompt_digest
 from errata.tools.errors import OperatorError
-from errata.tools.evaluate.backends.options import BackendName, ParityOptions, VllmOptions
+from errata.tools.evaluate.backends.options import BackendName, ParityOptions, ServerOptions, VllmOptions
 from errata.tools.evaluate.score import make_attempt
 from errata.tools.records import Attempt, Problem, Record, digest
 from errata.tools.student.source import StudentSource
@@ -37,11 +37,19 @@ class GenerateOptions(Record):
     batch_size: int = Field(default=64, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     backend: BackendName = "transformers"
-    """`transformers` in Errata's own processes, or `vllm`."""
+    """`transformers` in Errata's own processes, `vllm` in one of its own, or a `server` of the OpenAI protocol."""
     vllm: VllmOptions = VllmOptions()
     """Read where `backend` is `vllm`."""
+    server: ServerOptions = ServerOptions()
+    """Read where `backend` is `server`."""
     parity: ParityOptions = ParityOptions()
-    """How alike `vllm` and `transformers` must answer; checked for each checkpoint before it is answered."""
+    """How alike another backend and `transformers` must answer; checked for each checkpoint before it is answered."""
+
+    @model_validator(mode="after")
+    def _server_has_its_address(self) -> GenerateOptions:
+        if self.backend == "server" and not (self.server.base_url and self.server.model):
+            raise ValueError("the backend server needs student.generate.server.base_url and server.model; give both")
+        return self
 
 
 class EvaluateJob(Record):
@@ -122,7 +130,7 @@ def content_keys(problems: Sequence[Problem], *, model: StudentSource, options: 
             raise OperatorError("two problems have one id", where=f"problem {problem.id}", remedy="make ids unique")
         seen.add(problem.id)
         pictures = [image.sha256 for image in problem.images]
-        backend = [] if options.backend == "transformers" else [options.backend]
+        backend = {"transformers": [], "vllm": ["vllm"], "server": ["server", options.server.model]}[options.backend]
         keys[
             digest(
                 "answer",
@@ -194,7 +202,7 @@ def append_answer(path: Path, answer: Answer) -> None:
 
 
 def model_copies(options: GenerateOptions) -> bool:
-    """Whether several processes may hold a copy of the student each: vLLM fills its GPU with one."""
+    """Whether several processes may hold a copy of the student each: vLLM fills its GPU with one, a server has one."""
     return options.backend == "transformers"
 
 

@@ -29,12 +29,13 @@ def run_evaluation(folder: Path, emit: Emit) -> None:
         job = EvaluateJob.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise OperatorError("no evaluation job here", where=str(path), remedy="start the evaluation again") from error
-    if job.options.backend == "vllm":
+    if job.options.backend != "transformers":
         from errata.tools.evaluate.backends.parity import require_certificate
+        from errata.tools.evaluate.backends.server_answers import answer_by_server
         from errata.tools.evaluate.backends.vllm_answers import answer_by_vllm
 
         require_certificate([problem for batch in job.batches for problem in batch], job=job, folder=folder)
-        answer_by_vllm(job, folder, emit)
+        (answer_by_vllm if job.options.backend == "vllm" else answer_by_server)(job, folder, emit)
         return
     student = open_source(job.model, device=job.options.device)
     student.model.eval()

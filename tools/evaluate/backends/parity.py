@@ -11,53 +11,40 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from transformers import DynamicCache
 
 from errata.tools.errors import OperatorError
-from errata.tools.evaluate.backends.options import ParityOptions
+from errata.tools.evaluate.backends.options import BackendName, ParityOptions
+from errata.tools.evaluate.backends.server_parity import ask_both
+from errata.tools.evaluate.backends.sides import LIKELIEST, Side, ask_transformers, choose_questions
 from errata.tools.evaluate.backends.vllm_answers import make_requests, plan_engine
 from errata.tools.evaluate.backends.vllm_engine import Reply, VllmEngine
-from errata.tools.evaluate.generate import generate_greedily
 from errata.tools.evaluate.student import EvaluateJob, GenerateOptions
 from errata.tools.records import Problem, Record
 from errata.tools.student.encode import encode_prompts
 from errata.tools.student.load import Student, open_source
-from errata.tools.student.positions import find_positions
 from errata.tools.student.source import StudentSource
 from errata.tools.train.job import write_atomic
 
 PARITY = "parity.json"
-LIKELIEST = 20
-"""First tokens whose probabilities are compared."""
 MOVED = 1e-3
 """A first token's probability that changes by more than this shows that an adapter is at work."""
-BATCH = 16
-
-
-class Side(NamedTuple):
-    """What one program says of the same questions."""
-
-    answers: tuple[tuple[int, ...], ...]
-    first: tuple[dict[int, float], ...]
-    """Probabilities of the likeliest first tokens."""
-    prompts: tuple[tuple[int, ...], ...]
 
 
 class Parity(Record):
     """A parity certificate."""
 
     checkpoint: str
-    backend: str
+    backend: BackendName
     form: str
-    """`adapter` beside the base, `merged` weights, or `base`."""
+    """`adapter` beside the base, `merged` weights, `served` in the form that the server chose, or `base`."""
     questions: int
     template: str
-    """Digest of the chat template."""
+    """Digest of the chat template; empty for a server, whose prompts' tokens stand for it."""
     pixels: str
-    """Digest of a picture's pixels after the processor; empty where questions have no single picture."""
+    """Digest of a picture's pixels after the processor; empty for a server, or without a question of one picture."""
     prompts_equal: int
     """Questions whose prompts are the same tokens."""
     agreement: float
@@ -121,6 +108,24 @@ def certify_vllm(
     )
 
 
+def certify_server(
+    problems: Sequence[Problem], *, model: StudentSource, options: GenerateOptions, served: StudentSource | None = None
+) -> Parity:
+    """The same for a server. Its template and pixels are seen in its prompts' tokens and in its answers alone."""
+    ours, theirs = ask_both(problems, model=model, options=options, served=served or model)
+    form = "base" if model.adapter is None else "served"
+    return compare_sides(
+        ours,
+        theirs,
+        described={},
+        found={},
+        checkpoint=model.checkpoint,
+        form=form,
+        options=options.parity,
+        backend="server",
+    )
+
+
 def ask_base(requests: Sequence[Any], *, model: StudentSource, options: GenerateOptions, ends: Sequence[int]) -> Side:
     """What vLLM says of the base: merged weights are another model to it."""
     base = model.model_copy(update={"adapter": None, "checkpoint": "base"})
@@ -128,12 +133,6 @@ def ask_base(requests: Sequence[Any], *, model: StudentSource, options: Generate
     with VllmEngine(settings, options=options.vllm) as engine:
         replies = engine.ask(requests, max_new_tokens=options.max_new_tokens, ends=ends, logprobs=LIKELIEST)
         return read_side(replies, ends=ends)
-
-
-def choose_questions(problems: Sequence[Problem], number: int) -> list[Problem]:
-    """Evenly spaced problems."""
-    step = max(1, len(problems) // number)
-    return list(problems[::step][:number])
 
 
 def describe(student: Student, problems: Sequence[Problem], *, source: StudentSource) -> dict[str, str]:
@@ -145,34 +144,6 @@ def describe(student: Student, problems: Sequence[Problem], *, source: StudentSo
         pixels = batch["pixel_values"].float().mul(1000).round().int()
         said["pixels"] = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()[:16]
     return said
-
-
-@torch.inference_mode()
-def ask_transformers(
-    problems: Sequence[Problem], *, student: Student, source: StudentSource, options: GenerateOptions
-) -> Side:
-    """Greedy answers and first probabilities of transformers."""
-    student.model.eval()
-    answers: list[tuple[int, ...]] = []
-    first: list[dict[int, float]] = []
-    prompts: list[tuple[int, ...]] = []
-    for start in range(0, len(problems), BATCH):
-        part = problems[start : start + BATCH]
-        batch = encode_prompts(part, student=student, prompt=source.prompt, image_first=source.image_first)
-        inputs = {name: value.to(student.device) for name, value in batch.items()}
-        positions, _ = find_positions(inputs, student=student)
-        cache = DynamicCache(config=student.model.config.get_text_config())
-        logits = student.model(
-            **inputs, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
-        ).logits[:, -1]
-        likeliest = logits.float().softmax(-1).topk(min(LIKELIEST, logits.shape[-1]))
-        for row in range(len(part)):
-            first.append(dict(zip(likeliest.indices[row].tolist(), likeliest.values[row].tolist(), strict=True)))
-            kept = inputs["attention_mask"][row].bool()
-            prompts.append(tuple(inputs["input_ids"][row][kept].tolist()))
-        new = generate_greedily(inputs, student=student, max_new_tokens=options.max_new_tokens)
-        answers += [tuple(row) for row in new]
-    return Side(tuple(answers), tuple(first), tuple(prompts))
 
 
 def read_side(replies: Any, *, ends: Sequence[int]) -> Side:
@@ -192,6 +163,7 @@ def compare_sides(
     checkpoint: str,
     form: str,
     options: ParityOptions,
+    backend: BackendName = "vllm",
 ) -> Parity:
     """The certificate. Each side is the base's, and behind it the checkpoint's where there is one."""
     mine, other = ours[-1], theirs[-1]
@@ -203,7 +175,7 @@ def compare_sides(
     backend_moved = largest_difference(theirs[0].first, other.first) if len(theirs) > 1 else 0.0
     changed, backend_changed = share_changed(ours), share_changed(theirs)
     faults = []
-    if described["template"] != found.get("template"):
+    if described.get("template") != found.get("template"):
         faults.append("the chat templates differ")
     if described.get("pixels", "") != found.get("pixels", ""):
         faults.append("the processors make different pixels of the same picture")
@@ -217,10 +189,10 @@ def compare_sides(
         faults.append(f"the adapter is ignored: it changes {changed:.0%} of the answers in transformers and none here")
     return Parity(
         checkpoint=checkpoint,
-        backend="vllm",
+        backend=backend,
         form=form,
         questions=count,
-        template=described["template"],
+        template=described.get("template", ""),
         pixels=described.get("pixels", ""),
         prompts_equal=prompts,
         agreement=same / count,
@@ -248,12 +220,19 @@ def largest_difference(one: Sequence[dict[int, float]], other: Sequence[dict[int
     return worst
 
 
+REMEDIES: dict[BackendName, str] = {
+    "vllm": "set student.generate.vllm.merged: true, or student.generate.backend: transformers",
+    "server": "serve this base with its own chat template and these weights, then delete the certificate (parity.json) "
+    "and resume, or set student.generate.backend: transformers",
+}
+
+
 def refuse(parity: Parity) -> OperatorError:
     """What stops a run whose backend does not see the student as transformers does."""
     return OperatorError(
-        f"vllm does not answer as transformers does: {'; '.join(parity.faults)}",
+        f"{parity.backend} does not answer as transformers does: {'; '.join(parity.faults)}",
         where=f"checkpoint {parity.checkpoint} ({parity.form})",
-        remedy="set student.generate.vllm.merged: true, or student.generate.backend: transformers",
+        remedy=REMEDIES[parity.backend],
     )
 
 
@@ -264,7 +243,10 @@ def require_certificate(problems: Sequence[Problem], *, job: EvaluateJob, folder
     path = Path(job.certificate)
     parity = Parity.model_validate_json(path.read_bytes()) if path.is_file() else None
     if parity is None:
-        parity = certify_vllm(problems, model=job.model, options=job.options, folder=folder / "pictures")
+        if job.options.backend == "server":
+            parity = certify_server(problems, model=job.model, options=job.options)
+        else:
+            parity = certify_vllm(problems, model=job.model, options=job.options, folder=folder / "pictures")
         write_atomic(path, parity.model_dump_json(indent=1).encode())
     if not parity.passed:
         raise refuse(parity)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from errata.tools.errors import OperatorError
+from errata.tools.evaluate.backends.server_client import is_plain_lora
 from errata.tools.evaluate.backends.vllm_engine import EngineSettings, Request, VllmEngine
 from errata.tools.evaluate.student import ANSWERS, EvaluateJob
 from errata.tools.records import Problem, digest
@@ -65,7 +66,7 @@ def plan_engine(source: StudentSource, *, requests: Sequence[Request], job: Eval
     """What the engine is started with: the adapter beside the base, or weights that it is merged into."""
     model, adapter, rank = source.base, source.adapter, 16
     if adapter is not None:
-        if job.options.vllm.merged or not (Path(adapter) / ADAPTER_CONFIG).is_file():
+        if job.options.vllm.merged or not is_plain_lora(adapter):
             model, adapter = str(write_merged(source)), None
         else:
             rank = adapter_rank(adapter)

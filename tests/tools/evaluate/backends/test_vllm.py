@@ -7,7 +7,8 @@ import torch
 
 from errata.tools.errors import OperatorError
 from errata.tools.evaluate.backends.options import ParityOptions, VllmOptions
-from errata.tools.evaluate.backends.parity import Side, compare_sides
+from errata.tools.evaluate.backends.parity import compare_sides
+from errata.tools.evaluate.backends.sides import Side
 from errata.tools.evaluate.backends.vllm_answers import adapter_rank, plan_engine
 from errata.tools.evaluate.backends.vllm_engine import EngineSettings, Request, VllmEngine
 from errata.tools.evaluate.student import EvaluateJob, GenerateOptions, content_keys, evaluate_student
