@@ -218,11 +218,16 @@ def digest_weights(folder: Path) -> str:
 
 
 def is_plain_lora(folder: str) -> bool:
-    """Whether a checkpoint is one LoRA adapter, which vLLM can put beside the base: no DoRA, stages or whole parts."""
+    """Whether a checkpoint is one LoRA adapter, which vLLM can put beside the base: no DoRA, stages or whole parts.
+
+    Adapters on picture encoder or connector are none: vLLM 0.32 leaves such layers out, and only its log says so.
+    """
     config = Path(folder) / ADAPTER_CONFIG
     if not config.is_file() or (Path(folder) / STAGES).is_file():
         return False
-    return not json.loads(config.read_text(encoding="utf-8")).get("use_dora")
+    body = json.loads(config.read_text(encoding="utf-8"))
+    layers = [name.split(".") for name in body.get("target_modules") or () if "." in name]
+    return not body.get("use_dora") and all({"language_model", "text_model"} & set(names) for names in layers)
 
 
 def picture_url(picture: Any) -> str:

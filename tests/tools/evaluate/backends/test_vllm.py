@@ -8,6 +8,7 @@ import torch
 from errata.tools.errors import OperatorError
 from errata.tools.evaluate.backends.options import ParityOptions, VllmOptions
 from errata.tools.evaluate.backends.parity import compare_sides
+from errata.tools.evaluate.backends.server_client import is_plain_lora
 from errata.tools.evaluate.backends.sides import Side
 from errata.tools.evaluate.backends.vllm_answers import adapter_rank, plan_engine
 from errata.tools.evaluate.backends.vllm_engine import EngineSettings, Request, VllmEngine
@@ -144,3 +145,17 @@ def test_a_run_stops_before_the_first_answer_when_vllm_sees_another_student(tmp_
     assert json.loads(certificate.read_text())["prompts_equal"] == 2
     assert len(told(tmp_path / "v")) == 2  # asked once: the second time the certificate was read
     assert not (tmp_path / "answers.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("layers", "plain"),
+    [
+        (["model.text_model.layers.0.mlp.up_proj", "model.language_model.layers.0.self_attn.q_proj"], True),
+        (["q_proj"], True),
+        (["model.text_model.layers.0.mlp.up_proj", "model.connector.modality_projection.proj"], False),
+        (["model.visual.blocks.0.attn.qkv"], False),
+    ],
+)
+def test_adapters_beyond_the_language_model_are_merged_since_vllm_leaves_those_layers_out(tmp_path, layers, plain):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 4, "target_modules": layers}))
+    assert is_plain_lora(str(tmp_path)) == plain
