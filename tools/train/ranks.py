@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import torch
 from torch import distributed
@@ -91,37 +93,54 @@ class Rank(NamedTuple):
 def run_ranks(count: int, folder: Path, work: Callable[[Rank], None]) -> None:
     """Do `work` in `count` processes that meet in `folder`; returns in this one alone when its own is done.
 
-    The others say nothing; what fails in one of them shows here as a process that died. Must be called before the
+    What a person has to mend in another process is said here; what else fails there shows as one that died. Must be
+    called before the
     accelerator is touched.
     """
     if count == 1:
         work(Rank())
         return
     meeting = folder / MEETING
-    meeting.unlink(missing_ok=True)
+    for left in folder.glob(f"{MEETING}*"):
+        left.unlink()
     others = []
     for number in range(1, count):
         pid = os.fork()
         if pid == 0:
-            code = 1
-            try:
-                die_with_parent()
-                _meet(meeting, Rank(number, count))
-                work(Rank(number, count))
-                code = 0
-            finally:
-                os._exit(code)
+            _follow(meeting, Rank(number, count), work)
         others.append(pid)
     rank = Rank(0, count, tuple(others))
+    whole = False
     try:
         _meet(meeting, rank)
         work(rank)
         rank.wait_for_others()
-    except BaseException:
-        rank.stop_others()
-        raise
+        whole = True
+    except OperatorError as error:
+        said = sorted(folder.glob(f"{MEETING}.*"))
+        raise OperatorError(said[0].read_text(encoding="utf-8")) if said else error from None
     finally:
-        meeting.unlink(missing_ok=True)
+        if not whole:
+            rank.stop_others()
+        for left in folder.glob(f"{MEETING}*"):
+            left.unlink()
+
+
+def _follow(meeting: Path, rank: Rank, work: Callable[[Rank], None]) -> NoReturn:
+    """The life of a process that is not the first. What a person has to mend is left in a file for the first one."""
+    code = 1
+    try:
+        die_with_parent()
+        _meet(meeting, rank)
+        work(rank)
+        code = 0
+    except OperatorError as error:
+        meeting.with_name(f"{meeting.name}.{rank.number}").write_text(str(error), encoding="utf-8")
+    finally:
+        if sys.exc_info()[0] is not None:
+            traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _meet(meeting: Path, rank: Rank) -> None:

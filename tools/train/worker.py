@@ -78,6 +78,8 @@ def _prepare(job: TrainJob, *, folder: Path, rank: Rank) -> Training:
     check_loss(training.attached, stream.encode(numbers[0]), student=student)
     if training.fit.packs:
         check_packing([stream.encode(number) for number in numbers[:3]], student=student)
+    if recipe.checkpointing == "on":
+        _checkpoint_activations(training)
     training.load_state()
     _cache_features(training)
     if training.fit.measures:
@@ -122,6 +124,11 @@ def _cache_features(training: Training) -> None:
         training.fit.notes.append(f"picture features of {added} samples computed, {len(numbers) - added} found on disk")
 
 
+def _checkpoint_activations(training: Training) -> None:
+    training.attached.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    training.fit.notes.append("activations are computed twice instead of kept")
+
+
 def _measure_memory(training: Training) -> None:
     """Set samples per forward pass by what the longest samples take, and keep fewer activations where few fit."""
     longest = training.measured.tokens.argsort()[::-1][:2]
@@ -144,11 +151,9 @@ def _measure_memory(training: Training) -> None:
             return 1
 
     micro = choose()
-    wanted = training.recipe.checkpointing
-    if wanted == "on" or (wanted == "auto" and micro < min(FEW, training.fit.share)):
-        training.attached.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if training.recipe.checkpointing == "auto" and micro < min(FEW, training.fit.share):
+        _checkpoint_activations(training)
         micro = choose()
-        training.fit.notes.append("activations are computed twice instead of kept")
     training.fit.micro = micro
     training.fit.notes.append(f"{micro} samples per forward pass, measured")
     training.optimizer.zero_grad(set_to_none=True)

@@ -206,17 +206,18 @@ def test_what_the_server_refuses_is_one_line(
 
 def test_nobody_listens(guarded: House, capsys: pytest.CaptureFixture[str]) -> None:
     address = "postgresql://me@127.0.0.1:9/d"
-    complain(guarded, dry(guarded, address), names=("run.checkpointer", address, "start the server"), capsys=capsys)
+    names = ("run.checkpointer", address, "start the server")
+    assert complain(guarded, dry(guarded, address), names=names, capsys=capsys)
 
 
 def test_an_option_that_libpq_does_not_know(guarded: House, capsys: pytest.CaptureFixture[str]) -> None:
     address = "postgresql://me@127.0.0.1:9/d?colour=red"
-    complain(guarded, dry(guarded, address), names=("run.checkpointer", "colour"), capsys=capsys)
+    assert complain(guarded, dry(guarded, address), names=("run.checkpointer", "colour"), capsys=capsys)
 
 
 def test_a_variable_that_is_not_set(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("run.checkpointer_password_env", "not set", VARIABLE)
-    complain(house, dry(house, "postgresql://me@127.0.0.1:9/d"), names=names, capsys=capsys)
+    assert complain(house, dry(house, "postgresql://me@127.0.0.1:9/d"), names=names, capsys=capsys)
 
 
 def test_without_the_extra(house: House) -> None:
@@ -250,7 +251,7 @@ def test_a_password_in_the_address_is_refused_and_not_repeated(
 @pytest.mark.parametrize("value", ["mysql://me@host/d", "memory", "'postgresql://[::1/d'", "''"])
 def test_what_is_no_checkpointer(value: str, house: House, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("run.checkpointer", "write sqlite, or postgresql://USER@HOST:PORT/DATABASE")
-    complain(house, house.run(f"run.checkpointer={value}"), names=names, capsys=capsys)
+    assert complain(house, house.run(f"run.checkpointer={value}"), names=names, capsys=capsys)
 
 
 def test_a_file_is_the_default(tmp_path: Path) -> None:

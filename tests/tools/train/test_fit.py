@@ -109,10 +109,13 @@ def test_packing_is_refused_where_a_family_cannot_and_on_where_it_can(tmp_path):
 
 def test_packed_rows_and_cached_features_give_the_losses_of_padded_batches(tmp_path, problems):
     usual = run(tmp_path / "a" / "c1", problems, RECIPE)
-    for name, change in (("b", {"packing": "on"}), ("c", {"cache_features": "on"})):
+    changes = {"b": {"packing": "on"}, "c": {"cache_features": "on"}, "d": {"checkpointing": "on", "micro_batch": 4}}
+    for name, change in changes.items():
         assert run(tmp_path / name / "c1", problems, RECIPE.model_copy(update=change)) == pytest.approx(usual, rel=1e-4)
     notes = json.loads((tmp_path / "c" / "c1" / "finished.json").read_text())["notes"]
     assert notes == ["picture features of 16 samples computed, 0 found on disk"]
+    notes = json.loads((tmp_path / "d" / "c1" / "finished.json").read_text())["notes"]
+    assert notes == ["activations are computed twice instead of kept"]
 
 
 def test_the_loss_in_pieces_is_the_loss_of_the_whole_table_and_so_is_its_gradient():

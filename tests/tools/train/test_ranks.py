@@ -75,3 +75,29 @@ def test_the_time_limit_is_the_first_processs_for_all(tmp_path, problems):
     steps = said[-1]["finished"]["steps"]
     assert 0 < steps < 1200
     assert (tmp_path / "c1" / FINISHED).is_file()
+
+
+FAILING = """
+import sys
+from errata.tools.errors import OperatorError
+from errata.tools.train.ranks import run_ranks
+
+def work(rank):
+    if not rank.first:
+        raise OperatorError("unreadable picture", where="problem q7", remedy="mend the file")
+    while True:
+        rank.agree(stop=False, late=False)
+
+try:
+    run_ranks(2, Path(sys.argv[1]), work)
+except OperatorError as error:
+    print(error)
+"""
+
+
+def test_what_a_person_has_to_mend_in_another_process_is_said_by_the_first(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, str(tmp_path)], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert done.stdout == "problem q7: unreadable picture; mend the file\n"
+    assert list(tmp_path.iterdir()) == []
