@@ -94,8 +94,7 @@ def run_ranks(count: int, folder: Path, work: Callable[[Rank], None]) -> None:
     """Do `work` in `count` processes that meet in `folder`; returns in this one alone when its own is done.
 
     What a person has to mend in another process is said here; what else fails there shows as one that died. Must be
-    called before the
-    accelerator is touched.
+    called before the accelerator is touched.
     """
     if count == 1:
         work(Rank())

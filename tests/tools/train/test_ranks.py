@@ -79,6 +79,7 @@ def test_the_time_limit_is_the_first_processs_for_all(tmp_path, problems):
 
 FAILING = """
 import sys
+from pathlib import Path
 from errata.tools.errors import OperatorError
 from errata.tools.train.ranks import run_ranks
 
