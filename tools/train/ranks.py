@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -24,6 +25,19 @@ from errata.tools.train.parent_death import die_with_parent
 MEETING = "meeting"
 WAIT = timedelta(minutes=10)
 """How long a process waits for the others within one step."""
+
+
+class OtherDiedError(OperatorError):
+    """Another process of this training is gone; the first process knows whether it left word why."""
+
+
+@contextmanager
+def _others_alive() -> Iterator[None]:
+    """torch's own errors about a broken connection, as one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OtherDiedError("another process of the training died", remedy="resume") from error
 
 
 class Rank(NamedTuple):
@@ -52,10 +66,8 @@ class Rank(NamedTuple):
             return list(extra)
         grads = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
         flat = torch.cat([*(g.reshape(-1) for g in grads), torch.tensor(extra, device=grads[0].device)])
-        try:
+        with _others_alive():
             distributed.all_reduce(flat)
-        except RuntimeError as error:
-            raise OperatorError("another process of the training died", remedy="resume") from error
         start = 0
         for weight in weights:
             weight.grad = flat[start : start + weight.numel()].view_as(weight)
@@ -68,16 +80,15 @@ class Rank(NamedTuple):
             return stop, late
         said = torch.tensor([float(stop), float(late)])
         said = said.cuda() if distributed.get_backend() == "nccl" else said
-        try:
+        with _others_alive():
             distributed.broadcast(said, src=0)
-        except RuntimeError as error:
-            raise OperatorError("another process of the training died", remedy="resume") from error
         return bool(said[0]), bool(said[1])
 
     def wait(self) -> None:
         """Until all processes are here."""
         if self.total > 1:
-            distributed.barrier()
+            with _others_alive():
+                distributed.barrier()
 
     def stop_others(self) -> None:
         """End the other processes at once."""
@@ -133,6 +144,8 @@ def _follow(meeting: Path, rank: Rank, work: Callable[[Rank], None]) -> NoReturn
         _meet(meeting, rank)
         work(rank)
         code = 0
+    except OtherDiedError:
+        raise
     except OperatorError as error:
         meeting.with_name(f"{meeting.name}.{rank.number}").write_text(str(error), encoding="utf-8")
     finally:
@@ -153,6 +166,7 @@ def _meet(meeting: Path, rank: Rank) -> None:
                 remedy="one process a GPU",
             )
         torch.cuda.set_device(rank.number)
-    distributed.init_process_group(
-        kind, init_method=meeting.resolve().as_uri(), rank=rank.number, world_size=rank.total, timeout=WAIT
-    )
+    with _others_alive():
+        distributed.init_process_group(
+            kind, init_method=meeting.resolve().as_uri(), rank=rank.number, world_size=rank.total, timeout=WAIT
+        )

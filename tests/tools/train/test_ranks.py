@@ -102,3 +102,35 @@ def test_what_a_person_has_to_mend_in_another_process_is_said_by_the_first(tmp_p
     )
     assert done.stdout == "problem q7: unreadable picture; mend the file\n"
     assert list(tmp_path.iterdir()) == []
+
+
+DYING = """
+import os
+import sys
+from pathlib import Path
+from errata.tools.errors import OperatorError
+from errata.tools.train.ranks import run_ranks
+
+def work(rank):
+    if not rank.first:
+        os._exit(1)
+    while True:
+        rank.agree(stop=False, late=False)
+
+for again in range(8):
+    try:
+        run_ranks(2, Path(sys.argv[1]), work)
+    except OperatorError as error:
+        print(error)
+        from torch import distributed
+        if distributed.is_initialized():
+            distributed.destroy_process_group()
+"""
+
+
+def test_a_process_that_dies_while_they_meet_is_said_in_a_line_too(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, str(tmp_path)], capture_output=True, text=True, check=True, timeout=200
+    )
+    assert done.stdout == "another process of the training died; resume\n" * 8
+    assert list(tmp_path.iterdir()) == []
