@@ -20,6 +20,7 @@ import torch
 from torch import distributed
 
 from errata.tools.errors import OperatorError
+from errata.tools.student.load import first_line
 from errata.tools.train.parent_death import die_with_parent
 
 MEETING = "meeting"
@@ -32,12 +33,13 @@ class OtherDiedError(OperatorError):
 
 
 @contextmanager
-def _others_alive() -> Iterator[None]:
-    """torch's own errors about a broken connection, as one line."""
+def _others_alive(doing: str = "") -> Iterator[None]:
+    """torch's own errors about a broken connection, as one line; with `doing`, what torch said stands in it."""
     try:
         yield
     except RuntimeError as error:
-        raise OtherDiedError("another process of the training died", remedy="resume") from error
+        said = f" while {doing}: {first_line(error)}" if doing else ""
+        raise OtherDiedError(f"another process of the training died{said}", remedy="resume") from error
 
 
 class Rank(NamedTuple):
@@ -166,7 +168,8 @@ def _meet(meeting: Path, rank: Rank) -> None:
                 remedy="one process a GPU",
             )
         torch.cuda.set_device(rank.number)
-    with _others_alive():
+    # An address that cannot be used fails here too, and is only told from a death by torch's words.
+    with _others_alive("they connected"):
         distributed.init_process_group(
             kind, init_method=meeting.resolve().as_uri(), rank=rank.number, world_size=rank.total, timeout=WAIT
         )
