@@ -41,7 +41,8 @@ def run_train(arguments: argparse.Namespace) -> int:
     if arguments.adapter is not None:
         check_adapter(str(arguments.adapter))
     problems = tuple(p for path in (arguments.samples, *arguments.also) for p in read_samples(path, arguments))
-    read_recipe(arguments.overrides)
+    replay = tuple(p for path in arguments.replay for p in read_samples(path, arguments))
+    given = read_recipe(arguments.overrides, general=bool(replay))
     source = StudentSource(
         base=str(arguments.base.resolve()),
         adapter=str(arguments.adapter.resolve()) if arguments.adapter else None,
@@ -50,12 +51,12 @@ def run_train(arguments: argparse.Namespace) -> int:
         image_first=arguments.image_first,
     )
     if arguments.explain:
-        return explain(problems, source=source, arguments=arguments)
+        return explain(problems, replay=replay, source=source, arguments=arguments)
     out = arguments.out or Path("trained")
     if arguments.plan is None:
-        done = [train(problems, source=source, recipe=read_recipe(arguments.overrides), out=out)]
+        done = [train(add_replay(problems, replay, given), source=source, recipe=given, out=out)]
     else:
-        done = train_by_plan(problems, source=source, stages=read_stages(arguments), out=out)
+        done = train_by_plan(problems, replay=replay, source=source, stages=read_stages(arguments), out=out)
     if arguments.json:
         said = [finished.model_dump(mode="json", exclude={"key"}) for finished in done]
         print(json.dumps({"folder": str(out), **said[-1], **({"stages": said} if arguments.plan else {})}))
@@ -72,19 +73,35 @@ def read_stages(arguments: argparse.Namespace) -> tuple[Stage, ...]:
     from errata.tools.train.stages import PLANS
 
     stages = PLANS[arguments.plan]
-    recipes = [read_recipe(arguments.overrides, given=stage.recipe) for stage in stages]
+    general = bool(arguments.replay)
+    recipes = [read_recipe(arguments.overrides, given=stage.recipe, general=general) for stage in stages]
     return tuple(s.model_copy(update={"recipe": recipe}) for s, recipe in zip(stages, recipes, strict=True))
 
 
-def explain(problems: tuple[Problem, ...], *, source: StudentSource, arguments: argparse.Namespace) -> int:
+def add_replay(problems: tuple[Problem, ...], replay: tuple[Problem, ...], recipe: Recipe) -> tuple[Problem, ...]:
+    """The samples with the recipe's share of general ones behind them."""
+    from errata.tools.train.mixture import draw_replay
+
+    return (*problems, *draw_replay(replay, beside=problems, share=recipe.replay, seed=recipe.seed))
+
+
+def explain(
+    problems: tuple[Problem, ...],
+    *,
+    replay: tuple[Problem, ...],
+    source: StudentSource,
+    arguments: argparse.Namespace,
+) -> int:
     """Say what would be trained, stage by stage."""
     from errata.tools.train.explain import explain_training
     from errata.tools.train.stages import find_trap, split_samples
 
-    found = {"training": (problems, read_recipe(arguments.overrides))} if arguments.plan is None else {}
-    if arguments.plan is not None:
+    if arguments.plan is None:
+        recipe = read_recipe(arguments.overrides, general=bool(replay))
+        found = {"training": (add_replay(problems, replay, recipe), recipe)}
+    else:
         stages = read_stages(arguments)
-        parts = split_samples(problems, stages)
+        parts = split_samples(problems, stages, replay=replay)
         found = {stage.name: (part, stage.recipe) for stage, part in zip(stages, parts, strict=True)}
     said = {name: explain_training(part, base=source, recipe=recipe) for name, (part, recipe) in found.items()}
     if arguments.json:
@@ -101,7 +118,12 @@ def explain(problems: tuple[Problem, ...], *, source: StudentSource, arguments: 
 
 
 def train_by_plan(
-    problems: tuple[Problem, ...], *, source: StudentSource, stages: Sequence[Stage], out: Path
+    problems: tuple[Problem, ...],
+    *,
+    replay: tuple[Problem, ...],
+    source: StudentSource,
+    stages: Sequence[Stage],
+    out: Path,
 ) -> list[Finished]:
     """Train all stages into `out`; progress goes to stderr."""
     from errata.tools.train.stages import find_trap, train_stages
@@ -110,13 +132,23 @@ def train_by_plan(
         print(f"warning: {trap}", file=sys.stderr)
     tell = tell_progress()
     return train_stages(
-        problems, stages=stages, base=source, folder=out, on_progress=lambda name, progress: tell(name, progress)
+        problems,
+        stages=stages,
+        base=source,
+        folder=out,
+        replay=replay,
+        on_progress=lambda name, progress: tell(name, progress),
     )
 
 
-def read_recipe(pairs: Sequence[str], *, given: Recipe | None = None) -> Recipe:
-    """The recipe of `KEY=VALUE` pairs over `given`. Raises OperatorError for an unknown key or a bad value."""
-    fields: dict[str, object] = {**(given or Recipe()).model_dump(), "replay": 0.0}
+def read_recipe(pairs: Sequence[str], *, given: Recipe | None = None, general: bool = False) -> Recipe:
+    """The recipe of `KEY=VALUE` pairs over `given`; without general samples there is no replay.
+
+    Raises OperatorError for an unknown key or a bad value.
+    """
+    fields: dict[str, object] = (given or Recipe()).model_dump()
+    if not general:
+        fields["replay"] = 0.0
     for pair in pairs:
         key, equals, value = pair.removeprefix("train.").partition("=")
         if not equals or key not in Recipe.model_fields:
@@ -124,11 +156,15 @@ def read_recipe(pairs: Sequence[str], *, given: Recipe | None = None) -> Recipe:
             raise OperatorError("no setting of the recipe", where="command line", value=pair, remedy=remedy)
         fields[key] = yaml.safe_load(value)
     try:
-        return Recipe.model_validate(fields)
+        read = Recipe.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "recipe"
         raise OperatorError(first["msg"], where=where, value=first["input"], remedy="mend the value") from error
+    if read.replay and not general:
+        remedy = "name the general samples by --replay FILE"
+        raise OperatorError("no samples to replay", where="command line", value=f"replay={read.replay}", remedy=remedy)
+    return read
 
 
 def read_samples(path: Path, arguments: argparse.Namespace) -> tuple[Problem, ...]:

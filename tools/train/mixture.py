@@ -37,8 +37,15 @@ def mix_samples(lessons: Sequence[Lesson], *, replay: Sequence[Problem], share: 
                 value=problem.split,
                 remedy="train on pool samples only",
             )
+    drawn = draw_replay(replay, beside=tuple(taught.values()), share=share, seed=seed)
+    ordered = [*sorted(taught.values(), key=lambda p: p.id), *drawn]
+    return Mixture(tuple(ordered), lessons=len(taught), replayed=len(drawn))
+
+
+def draw_replay(replay: Sequence[Problem], *, beside: Sequence[Problem], share: float, seed: int) -> list[Problem]:
+    """As many general samples as make `share` of the whole together with `beside`, none of them twice, by id."""
+    taught = {problem.id for problem in beside}
     spare = sorted((p for p in {p.id: p for p in replay}.values() if p.id not in taught), key=lambda p: p.id)
-    wanted = min(len(spare), round(len(taught) * share / (1 - share)))
+    wanted = min(len(spare), round(len(beside) * share / (1 - share)))
     drawn = random.Random(seed_of("replay", seed)).sample(spare, wanted)
-    ordered = [*sorted(taught.values(), key=lambda p: p.id), *sorted(drawn, key=lambda p: p.id)]
-    return Mixture(tuple(ordered), lessons=len(taught), replayed=wanted)
+    return sorted(drawn, key=lambda p: p.id)

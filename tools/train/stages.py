@@ -16,6 +16,7 @@ from errata.tools.records import Problem, Record
 from errata.tools.student.source import STAGES, StudentSource
 from errata.tools.train.host import StudentHost
 from errata.tools.train.job import Finished, TrainProgress, write_atomic
+from errata.tools.train.mixture import draw_replay
 from errata.tools.train.recipe import Recipe
 from errata.tools.train.run import train_problems
 
@@ -60,8 +61,10 @@ def kind_of(problem: Problem) -> Kind:
     return "perception" if problem.metadata.get("level") in ("coarse", "fine") else "reasoning"
 
 
-def split_samples(problems: Sequence[Problem], stages: Sequence[Stage]) -> list[tuple[Problem, ...]]:
-    """The samples of each stage. Raises `OperatorError` for a stage that has none."""
+def split_samples(
+    problems: Sequence[Problem], stages: Sequence[Stage], *, replay: Sequence[Problem] = ()
+) -> list[tuple[Problem, ...]]:
+    """The samples of each stage, with its recipe's share of replay. Raises `OperatorError` for a stage without any."""
     parts = []
     for stage in stages:
         part = tuple(problem for problem in problems if kind_of(problem) in stage.uses)
@@ -72,7 +75,8 @@ def split_samples(problems: Sequence[Problem], stages: Sequence[Stage]) -> list[
                 value=", ".join(stage.uses),
                 remedy="give perception questions too: `errata matrices make` writes perception.jsonl",
             )
-        parts.append(part)
+        general = draw_replay(replay, beside=part, share=stage.recipe.replay, seed=stage.recipe.seed)
+        parts.append((*part, *general))
     return parts
 
 
@@ -92,13 +96,18 @@ def train_stages(
     stages: Sequence[Stage],
     base: StudentSource,
     folder: Path,
+    replay: Sequence[Problem] = (),
     on_progress: Callable[[str, TrainProgress], None] | None = None,
     host: StudentHost | None = None,
 ) -> list[Finished]:
-    """Train all stages into `folder`; a finished stage is not repeated. Raises `OperatorError`."""
+    """Train all stages into `folder`; a finished stage is not repeated.
+
+    `replay`: general samples of which each stage gets its share. Raises `OperatorError`.
+    """
     done: list[Finished] = []
     names: list[str] = []
-    for number, (stage, part) in enumerate(zip(stages, split_samples(problems, stages), strict=True), start=1):
+    parts = split_samples(problems, stages, replay=replay)
+    for number, (stage, part) in enumerate(zip(stages, parts, strict=True), start=1):
         name = f"{number}-{stage.name}"
         source = base
         if names:

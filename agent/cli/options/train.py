@@ -18,6 +18,14 @@ def add_train(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--out", type=Path, metavar="FOLDER", help="folder of the checkpoint (default: ./trained)")
     sub.add_argument("--also", type=Path, action="append", default=[], metavar="SAMPLES", help="more samples")
     sub.add_argument(
+        "--replay",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="SAMPLES",
+        help="general samples against forgetting: a tenth of what is trained on, or the share replay=N",
+    )
+    sub.add_argument(
         "--plan", choices=("p1", "p3"), help="stages of a paper: p3 trains perception first, then everything"
     )
     sub.add_argument("--explain", action="store_true", help="say what would be trained, and stop")

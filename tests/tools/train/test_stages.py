@@ -6,6 +6,7 @@ import torch
 from errata.agent.cli.main import main
 from errata.tools.records import to_jsonl
 from errata.tools.student.load import open_student
+from errata.tools.train.recipe import Recipe
 from errata.tools.train.stages import PLANS, find_trap, kind_of, split_samples
 from tests.tiny_student import build_problems, shared_folder
 
@@ -83,3 +84,24 @@ def test_explain_and_missing_samples_name_the_stage(files, tmp_path, capsys):
     first, second = lines.index("stage perception:"), lines.index("stage reasoning:")
     assert any(line.startswith("  text:") and line.endswith("frozen") for line in lines[first:second])
     assert any(line.startswith("  text:") and "trained itself" in line for line in lines[second:])
+
+
+def test_each_stage_gets_its_share_of_general_samples_and_none_twice(files, tmp_path):
+    _, seen, whole = files
+    general = [p.model_copy(update={"id": f"general-{i}"}) for i, p in enumerate(build_problems(tmp_path, 6, seed=5))]
+    stages = tuple(s.model_copy(update={"recipe": Recipe(replay=0.2)}) for s in PLANS["p3"])
+    parts = split_samples([*seen, *whole], stages, replay=[*general, general[0], seen[0]])
+    assert [[p.id.startswith("general") for p in part].count(True) for part in parts] == [2, 3]
+    assert [len({p.id for p in part}) for part in parts] == [10, 15]
+
+
+def test_replay_on_the_command_line(files, tmp_path, capsys):
+    folder, *_ = files
+    general = tmp_path / "general.jsonl"
+    general.write_text(to_jsonl([p.model_copy(update={"id": f"g-{p.id}"}) for p in build_problems(tmp_path, 3)]))
+    words = ["train", str(folder / "whole.jsonl"), *BASE, "--out", str(tmp_path / "x"), "--json", *FAST]
+    assert main([*words, "--replay", str(general), "replay=0.2"]) == 0
+    assert json.loads(capsys.readouterr().out)["samples"] == 5
+    assert main([*words, "replay=0.2"]) == 2
+    said = json.loads(capsys.readouterr().err)
+    assert (said["error"], said["remedy"]) == ("no samples to replay", "name the general samples by --replay FILE")
