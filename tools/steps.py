@@ -1,9 +1,9 @@
 """Split a rationale into steps: one sentence is one step (P1 3.3, footnote 15).
 
-A sentence ends at a newline, or at `.`, `?` or `!` (closing quotes and brackets included) followed by space
-and a capital or a digit. Abbreviations, initials, decimals and list markers do not end one. A fragment with
-fewer than three word characters joins its neighbour: the one before it, or the one after it for a list marker
-and at the start. Steps are slices that touch each other, white space included, so that joining their texts
+A sentence ends at a newline, at a full-width mark (`。`), or at `.`, `?` or `!` (closing quotes and brackets included)
+followed by space and a capital or a digit. Abbreviations, initials, decimals and list markers do not end one. A
+fragment with fewer than three word characters joins its neighbour: the one before it, or the one after it for a list
+marker and at the start. Steps are slices that touch each other, white space included, so that joining their texts
 gives the rationale back.
 """
 
@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-SPLITTER_VERSION = "1"
+SPLITTER_VERSION = "2"
 """Changes whenever any text may be split differently: step indices are comparable within one version only."""
 
 _BREAK = re.compile(
     r"(?P<line>(?<!\s)\s*\n\s*)"
+    r"|(?P<wide>(?<![。！？])[。！？]+[」』”’）)\]\"*]*\s*)"
     r"|(?P<mark>(?<![.?!])[.?!]+)[\"'”’)\]*_`]*\s+(?=[\"'“‘(\[*_`$]*(?P<next>[^\W_]))"
 )
 """The looks behind keep it linear: a run of marks or of white space is tried from its first character alone."""
@@ -80,7 +81,7 @@ def sentence_starts(text: str) -> list[int]:
     for found in _BREAK.finditer(text):
         if found.end() >= len(text):
             continue
-        if found["line"] is not None or _ends_sentence(text, starts[-1], found):
+        if found["line"] is not None or found["wide"] is not None or _ends_sentence(text, starts[-1], found):
             starts.append(found.end())
     return starts
 

@@ -29,14 +29,18 @@ def read_checkpoint(name: str, *, context: Context) -> Checkpoint:
 def measure_checkpoint(
     checkpoint: Checkpoint, *, splits: Sequence[Split], iteration: int, context: Context
 ) -> dict[Split, Scorecard]:
-    """Answers that are on disk are not asked for again. The splits are answered together, scored one by one."""
+    """Answers that are on disk are not asked for again, and read anew by another version of the parser.
+
+    The splits are answered together, scored one by one.
+    """
+    from errata.tools.evaluate.answers import PARSER_VERSION
     from errata.tools.evaluate.score import make_scorecard
 
     total = sum(len(context.problems[split]) for split in splits)
     with context.timed("evaluate", iteration=iteration, total=total) as summary:
         context.receipts.once(
             "evaluate",
-            [checkpoint.id, list(splits)],
+            [checkpoint.id, list(splits), PARSER_VERSION],
             lambda: _answer(checkpoint, splits=splits, iteration=iteration, context=context),
         )
         cards: dict[Split, Scorecard] = {}

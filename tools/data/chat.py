@@ -82,9 +82,7 @@ def place_pictures(turns: Sequence[Turn], pictures: Sequence[Any], *, field: str
         what = f"{wanted} {MARK} for {len(pictures)} pictures"
         raise RowError(field, what, value=len(pictures), remedy=f"one {MARK} per picture")
     supply = iter(pictures)
-    return [
-        turn._replace(pictures=tuple(next(supply) if p is None else p for p in turn.pictures)) for turn in turns
-    ]
+    return [turn._replace(pictures=tuple(next(supply) if p is None else p for p in turn.pictures)) for turn in turns]
 
 
 def make_fields(exchange: Exchange, *, name: str, field: str) -> dict[str, Any]:
@@ -95,11 +93,11 @@ def make_fields(exchange: Exchange, *, name: str, field: str) -> dict[str, Any]:
         letters = [chr(ord("A") + i) for i in range(len(choices))]
         bare = answer.rstrip(".) ").lstrip("( ")
         if bare not in (*letters, *choices):
-            found = parse_answer(answer, letters=letters)
+            found = parse_answer(answer, letters=letters, choices=choices)
             if found.answer is None or found.start is None:
                 remedy = f"end it with: The answer is {letters[0]}."
                 raise RowError(field, "answer is not among the choices", value=answer[-60:], remedy=remedy)
-            rationale, bare = answer[: found.start].strip(), found.answer
+            rationale, bare = found.rationale(answer).strip(), found.answer
         answer = resolve_target(bare, choices, field=field)
     return {
         "id": name,
@@ -158,9 +156,7 @@ def split_choices(text: str) -> tuple[str, tuple[str, ...]]:
 def render_turns(problem: Problem) -> tuple[str, str]:
     """What the user asks and what the assistant answers, without marks for pictures."""
     choices = tuple(zip(problem.letters, problem.choices, strict=True))
-    question = render_prompt(
-        "chat_question", question=problem.question, choices=choices, rationale=problem.rationale
-    )
+    question = render_prompt("chat_question", question=problem.question, choices=choices, rationale=problem.rationale)
     answer = render_prompt("chat_answer", rationale=problem.rationale, target=problem.target)
     return question.replace(MARK, "[image]"), answer.replace(MARK, "[image]")
 

@@ -88,10 +88,10 @@ def normalise(text: str) -> str:
 def make_attempt(problem: Problem, response: str, *, checkpoint: str, mode: Mode = "ordered") -> Attempt:
     """Parse, split and score one response; the answer sentence and all after it are no steps."""
     if problem.choices:
-        parsed = parse_answer(response, letters=problem.letters, mode=mode)
+        parsed = parse_answer(response, letters=problem.letters, choices=problem.choices, mode=mode)
     else:
         parsed = parse_free_answer(response)
-    rationale = response if parsed.start is None else response[: parsed.start]
+    rationale = parsed.rationale(response)
     score = score_answer(parsed.answer, problem)
     return Attempt(
         id=digest("attempt", checkpoint, problem.id),

@@ -14,8 +14,9 @@ from errata.tools.errors import OperatorError
 from errata.tools.evaluate.generate import generate_greedily
 from errata.tools.evaluate.student import ANSWERS, EvaluateJob
 from errata.tools.records import Problem
-from errata.tools.student.encode import encode_prompts
+from errata.tools.student.encode import encode_prompts, render_text
 from errata.tools.student.load import Student, open_source
+from errata.tools.thought import holds_thought_mark, opened_thought
 from errata.tools.train.job import JOB
 
 Emit = Callable[[dict[str, Any]], None]
@@ -56,5 +57,16 @@ def answer_batch(problems: Sequence[Problem], *, student: Student, job: Evaluate
     inputs = encode_prompts(problems, student=student, prompt=job.model.prompt, image_first=job.model.image_first)
     inputs = {k: v.to(student.device) for k, v in inputs.items()}
     new = generate_greedily(inputs, student=student, max_new_tokens=job.options.max_new_tokens)
-    texts: list[str] = student.tokenizer.batch_decode(new, skip_special_tokens=True)
-    return [text.strip() for text in texts]
+    first = render_text(problems[0], student=student, prompt=job.model.prompt, image_first=job.model.image_first)
+    return decode_responses(new, student=student, prompt=first.before)
+
+
+def decode_responses(new: Sequence[Sequence[int]], *, student: Student, prompt: str) -> list[str]:
+    """Texts of answers to one kind of prompt. Marks of a thought are kept where they are special tokens, and one that
+    the prompt opens is put back, so that a response says by itself what is thought in it.
+    """
+    tokenizer = student.tokenizer
+    kept = holds_thought_mark(tokenizer.all_special_tokens)
+    texts: list[str] = tokenizer.batch_decode(new, skip_special_tokens=not kept)
+    opening = opened_thought(prompt)
+    return [f"{opening}{text.strip()}" for text in texts]

@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.tools.evaluate.answers import parse_answer, parse_free_answer
+from errata.tools.evaluate.score import make_attempt
+from errata.tools.records import Problem
+from errata.tools.thought import holds_thought_mark, opened_thought, part_thought
 
 FIVE = tuple("ABCDE")
+PROBLEM = Problem(id="p", question="Do they attract or repel?", choices=("attract", "repel"), target="B")
 FOLLOWERS = ("because", "since", "as", "and", "so", "which", "given", "due", "for")
 CASES = [
     ("The final answer is option A", "A"),
@@ -114,7 +118,73 @@ def test_the_papers_table_reads_what_it_reads() -> None:
     ],
 )
 def test_free_form(response: str, answer: str | None, start: int | None) -> None:
-    assert parse_free_answer(response) == (answer, start)
+    assert parse_free_answer(response)[:2] == (answer, start)
+
+
+RESPONSES = [
+    json.loads(line) for line in (Path(__file__).parent / "responses.jsonl").read_text(encoding="utf-8").splitlines()
+]
+"""Responses in the manner of current models, by family; their forms are those of model cards and issue threads."""
+
+
+def test_the_set_is_as_large_as_it_claims() -> None:
+    assert len(RESPONSES) >= 200
+    assert len({row["family"] for row in RESPONSES}) >= 12
+
+
+@pytest.mark.parametrize("row", RESPONSES, ids=lambda row: f"{row['family']}-{row['response'][:30]!r}")
+def test_responses_as_models_write_them(row: dict) -> None:
+    letters = tuple("ABCDEFGH"[: len(row["choices"])])
+    parsed = parse_answer(row["response"], letters=letters, choices=row["choices"])
+    assert parsed.answer == row["answer"]
+    assert parsed.start is None or 0 <= parsed.start < len(row["response"])
+
+
+def test_the_thought_is_the_rationale_and_what_is_said_the_answer() -> None:
+    response = "<think>Both are north. So A? No.</think>\n\nThe poles are alike. The answer is B."
+    parsed = parse_answer(response, letters=("A", "B"))
+    assert parsed.rationale(response) == "Both are north. So A? No."
+    assert response[parsed.start :] == "The answer is B."
+    attempt = make_attempt(PROBLEM, response, checkpoint="c")
+    assert attempt.steps == ("Both are north. ", "So A? No.")
+    assert attempt.answer == "B"
+
+
+def test_a_response_cut_inside_its_thought_is_unfinished() -> None:
+    parsed = parse_answer("<think>The answer is A. But", letters=("A", "B"), choices=("attract", "repel"))
+    assert (parsed.answer, parsed.finished, parsed.thought) == (None, False, "The answer is A. But")
+    assert parse_free_answer("<think>The answer is red. But") == (None, None, "The answer is red. But", False)
+    assert make_attempt(PROBLEM, "<think>The answer is B.", checkpoint="c").format_error
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("<think>The answer is 3.</think>The answer is 4.", "4"),
+        ("<think>3</think><answer>two cats</answer>", "two cats"),
+        ("<answer>The answer is 12.</answer>", "12"),
+        ("Count them. <|begin_of_box|>7<|end_of_box|>", "7"),
+        ("analysisThree? No.assistantfinal4", "4"),
+    ],
+)
+def test_free_form_behind_a_thought(response: str, answer: str) -> None:
+    assert parse_free_answer(response).answer == answer
+
+
+@given(st.text(alphabet="<>/thinkABanswer[]| \n.", max_size=60))
+def test_thoughts_never_reach_behind_the_text(response: str) -> None:
+    parted = part_thought(response)
+    assert 0 <= parted.said_from <= len(response)
+    assert parted.finished or parted.said_from == len(response)
+
+
+def test_what_a_prompt_opens_is_known() -> None:
+    assert opened_thought("<|im_start|>assistant\n<think>\n") == "<think>"
+    assert opened_thought("<|im_start|>assistant\n<think>\n\n</think>\n\n") == ""
+    assert opened_thought("ASSISTANT:") == ""
+    assert holds_thought_mark(["<s>", "[THINK]"])
+    assert holds_thought_mark(["<|channel|>"])
+    assert not holds_thought_mark(["<s>", "<image>"])
 
 
 @given(st.text(alphabet="ABab answeris:().\n*not/the-'", max_size=80))

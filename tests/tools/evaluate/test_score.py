@@ -98,7 +98,7 @@ def test_scoring_is_chosen_by_the_problem() -> None:
 
 
 def test_attempts_are_parsed_cut_split_and_scored() -> None:
-    responses = ["Look here. It is blue. The answer is B. Bye.", "It is red.", "The answer is A."]
+    responses = ["Look here. It is blue. The answer is B. Bye.", "It is of glass.", "The answer is A."]
     found = make_attempts([choice("p"), choice("q"), choice("r")], responses, checkpoint="base")
     assert [a.id for a in found] == [digest("attempt", "base", name) for name in "pqr"]
     assert found[0].steps == ("Look here. ", "It is blue. ")
@@ -108,7 +108,7 @@ def test_attempts_are_parsed_cut_split_and_scored() -> None:
         1.0,
         False,
     )
-    assert (found[1].steps, found[1].answer, found[1].format_error) == (("It is red.",), None, True)
+    assert (found[1].steps, found[1].answer, found[1].format_error) == (("It is of glass.",), None, True)
     assert (found[2].steps, found[2].correct) == ((), False)
     assert [a.response for a in found] == responses
 

@@ -17,6 +17,7 @@ from errata.tools.records import Problem, digest
 from errata.tools.student.encode import open_pictures, render_text
 from errata.tools.student.load import Student, open_blueprint, open_source, pick_device
 from errata.tools.student.source import ADAPTER_CONFIG, StudentSource
+from errata.tools.thought import opened_thought
 
 Emit = Callable[[dict[str, Any]], None]
 ROUND = 256
@@ -31,6 +32,7 @@ def answer_by_vllm(job: EvaluateJob, folder: Path, emit: Emit) -> None:
     requests = make_requests(problems, student=student, source=job.model, folder=folder / "pictures")
     settings = plan_engine(job.model, requests=requests, job=job)
     total = 0
+    opening = opened_thought(requests[0].text) if requests else ""
     with (
         VllmEngine(settings, options=job.options.vllm) as engine,
         (folder / ANSWERS).open("w", encoding="utf-8") as file,
@@ -38,7 +40,7 @@ def answer_by_vllm(job: EvaluateJob, folder: Path, emit: Emit) -> None:
         for start in range(0, len(requests), ROUND):
             part = requests[start : start + ROUND]
             for reply in engine.ask(part, max_new_tokens=job.options.max_new_tokens, ends=student.end_ids):
-                file.write(json.dumps([reply.id, reply.texts[0].strip()]) + "\n")
+                file.write(json.dumps([reply.id, opening + reply.texts[0].strip()]) + "\n")
                 total += 1
             file.flush()
             emit({"answers": total})
