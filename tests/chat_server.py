@@ -44,6 +44,9 @@ class Answer(NamedTuple):
     top: Sequence[Sequence[tuple[str, float]]] = ()
     tool_calls: Sequence[tuple[str, str]] = ()
     """Name and arguments as text."""
+    apart: tuple[str, str] = ("", "")
+    """A field of the message beside its content, and what stands in it: the thought."""
+    reasoning_tokens: int | None = None
 
 
 class Seen(NamedTuple):
@@ -226,6 +229,8 @@ def complete(answer: Answer, body: dict[str, Any], fault: str) -> dict[str, Any]
     text = spoilt.get(fault, answer.text)
     message: dict[str, Any] = {"role": "assistant", "content": text}
     calls = [("delete_everything", "{}")] if fault == "tool" else list(answer.tool_calls)
+    if answer.apart[0]:
+        message |= {answer.apart[0]: answer.apart[1], "content": text or None}
     if fault == "refusal":
         message |= {"refusal": "I cannot help with that.", "content": None}
     if calls:
@@ -253,6 +258,11 @@ def complete(answer: Answer, body: dict[str, Any], fault: str) -> dict[str, Any]
             "completion_tokens": out,
             "total_tokens": sent + out,
             "prompt_tokens_details": {"cached_tokens": sent // 2},
+            **(
+                {"completion_tokens_details": {"reasoning_tokens": answer.reasoning_tokens}}
+                if answer.reasoning_tokens is not None
+                else {}
+            ),
         },
         **extra,
     }

@@ -56,7 +56,9 @@ class PaidDecider(BaseChatModel):
             messages=tuple(shown) if isinstance(shown, list) else (shown,),
             tools=tuple(kwargs.get("tools") or ()),
             max_tokens=self.options.max_tokens,
+            thinking_tokens=self.options.thinking_tokens,
             temperature=self.options.temperature,
+            extra=self.options.extra,
             prompt_version=prompt_digest("decide"),
         )
         try:
@@ -73,7 +75,9 @@ def decide_options(settings: DecideSettings) -> EndpointOptions:
         model=settings.model,
         key_env=settings.key_env,
         max_tokens=settings.max_tokens,
+        thinking_tokens=settings.thinking_tokens,
         temperature=settings.temperature,
+        extra=settings.extra,
     )
 
 

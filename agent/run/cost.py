@@ -11,7 +11,7 @@ from errata.agent.run.outcome import read_settings
 from errata.tools.teacher.paid_store import Line, PaidStore
 
 GROUP = ("stage", "iteration", "role", "model")
-SUMS = ("sent", "hits", "faults", "tokens_in", "tokens_out", "tokens_cached", "seconds", "money")
+SUMS = ("sent", "hits", "faults", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "seconds", "money")
 
 
 def cost_of(folder: RunFolder) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def sum_lines(lines: Sequence[Line]) -> dict[str, Any]:
         "faults": sum(line.outcome != "paid" for line in sent),
         "seconds": round(sum(line.seconds for line in sent), 3),
     }
-    for name in ("tokens_in", "tokens_out", "tokens_cached", "money"):
+    for name in ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "money"):
         known = [value for line in sent if (value := getattr(line, name)) is not None]
         sums[name] = round(sum(known), 6) if known else None
     return sums

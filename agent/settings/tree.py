@@ -7,7 +7,7 @@ the command line reads the environment. Reading a file, overrides and the errors
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -71,6 +71,10 @@ class DecideSettings(Branch):
     """Name of the environment variable that holds the key; the key itself is never written down."""
     temperature: float = Field(default=0.0, ge=0, le=2)
     max_tokens: int = Field(default=1024, ge=16)
+    thinking_tokens: int = Field(default=0, ge=0)
+    """What a deciding model that thinks may use for its thought in each request."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of its requests' bodies, as in `teacher.chat.extra`."""
     """Of one reply."""
     max_steps: int = Field(default=24, ge=2, le=200)
     """Replies of the model per error batch; bad replies count too."""

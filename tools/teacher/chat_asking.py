@@ -89,7 +89,9 @@ class Asker:
             reply_schema=prompt.schema,
             top_logprobs=self.options.top_logprobs if prompt.logprobs else 0,
             max_tokens=options.max_tokens if prompt.max_tokens is None else prompt.max_tokens,
+            thinking_tokens=options.thinking_tokens,
             temperature=options.temperature,
+            extra=options.extra,
             prompt_version=prompt_digest(prompt.name),
         )
 

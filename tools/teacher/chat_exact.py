@@ -34,7 +34,7 @@ class LetterForcer:
         wanted = [
             (place, letter, _force_letter(request, reply, letters, letter))
             for place, (request, reply, letters) in enumerate(asked)
-            if isinstance(reply, ChatReply)
+            if isinstance(reply, ChatReply) and not reply.thought  # its thought could not be put back before it
             for letter in missing_letters(reply, letters)
         ]
         found: list[dict[str, float]] = [{} for _ in asked]

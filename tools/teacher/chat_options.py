@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from errata.tools.records import Record
 from errata.tools.teacher.endpoint import OF_THE_REQUEST, FaultKind, ReplyMode, Role
+
+OURS = frozenset(
+    {
+        *("model", "messages", "max_tokens", "max_completion_tokens", "temperature", "logprobs", "top_logprobs"),
+        *("tools", "tool_choice", "response_format", "stream", "n", "prompt_logprobs", "continue_final_message"),
+        "add_generation_prompt",
+    }
+)
+"""Fields of a body that requests set themselves."""
+
+
+def check_extra(extra: Mapping[str, Any]) -> None:
+    """Raises ValueError for a field that requests set themselves."""
+    if taken := sorted(OURS & set(extra)):
+        raise ValueError(f"extra may not hold {taken[0]}, which requests set themselves; take it out")
 
 
 class EndpointOptions(Record):
@@ -23,7 +38,17 @@ class EndpointOptions(Record):
     """From sending to the last byte, however slowly they drip."""
     requests_per_minute: float | None = Field(default=None, gt=0)
     max_tokens: int = Field(default=512, ge=1)
+    """Of a reply, the thought aside."""
+    thinking_tokens: int = Field(default=0, ge=0)
+    """What a model that thinks may use for its thought in each request."""
     temperature: float = Field(default=0.0, ge=0, le=2)
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of every request's body, e.g. {chat_template_kwargs: {enable_thinking: false}}."""
+
+    @model_validator(mode="after")
+    def _extra_is_not_ours(self) -> EndpointOptions:
+        check_extra(self.extra)
+        return self
 
 
 class RoleOptions(Record):
@@ -33,6 +58,9 @@ class RoleOptions(Record):
     model: str | None = None
     key_env: str | None = None
     max_tokens: int | None = Field(default=None, ge=1)
+    thinking_tokens: int | None = Field(default=None, ge=0)
+    extra: dict[str, Any] | None = None
+    """In the place of the shared one."""
     temperature: float | None = Field(default=None, ge=0, le=2)
 
 

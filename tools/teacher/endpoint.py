@@ -47,7 +47,11 @@ class ChatRequest(Record):
     """JSON schema that the reply has to meet."""
     top_logprobs: int = Field(default=0, ge=0, le=20)
     max_tokens: int = Field(default=512, ge=1)
+    thinking_tokens: int = Field(default=0, ge=0)
+    """What a model that thinks may use for its thought, beside `max_tokens` for its reply."""
     temperature: float = Field(default=0.0, ge=0, le=2)
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Further fields of the body, as the endpoint's settings give them."""
     prompt_version: str = ""
     """Digest of the prompt files that the messages were rendered from."""
     tools: tuple[dict[str, Any], ...] = ()
@@ -63,7 +67,14 @@ class ChatRequest(Record):
     def key(self) -> str:
         """Equal requests have equal keys on every machine."""
         unsaid = {"mode", "repair"} if self.forced else {"mode", "repair", "forced"}
+        unsaid |= {name for name in ("extra", "thinking_tokens") if not getattr(self, name)}
         return digest("chat", self.model_dump(mode="json", exclude=unsaid), length=32)
+
+
+    @property
+    def limit(self) -> int:
+        """Tokens that may come, thought and reply together."""
+        return self.max_tokens + self.thinking_tokens
 
 
 class Usage(Record):
@@ -72,6 +83,8 @@ class Usage(Record):
     tokens_in: int | None = None
     tokens_out: int | None = None
     tokens_cached: int | None = None
+    tokens_reasoning: int | None = None
+    """Of `tokens_out` those of a thought."""
 
 
 class TokenChoice(Record):
@@ -85,6 +98,8 @@ class ChatReply(Record):
     """What came back."""
 
     text: str
+    thought: str = ""
+    """What a reasoning model thought before it; `text` and `top` are without it."""
     parsed: dict[str, Any] | None = None
     """The object that meets `reply_schema`."""
     top: tuple[tuple[TokenChoice, ...], ...] = ()

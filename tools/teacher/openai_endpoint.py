@@ -27,8 +27,9 @@ class OpenAIEndpoint:
         """`key` is the key itself, as the command line read it; None for a server that asks for none."""
         import openai
         from langchain_core.rate_limiters import InMemoryRateLimiter
-        from langchain_openai import ChatOpenAI
         from pydantic import SecretStr
+
+        from errata.tools.teacher.reasoning_client import ReasoningChat
 
         pace = options.requests_per_minute
         self._limiter = InMemoryRateLimiter(requests_per_second=pace / 60, max_bucket_size=1) if pace else None
@@ -44,7 +45,7 @@ class OpenAIEndpoint:
             "http_async_client": openai.DefaultAsyncHttpxClient(timeout=options.timeout_seconds),
         }
         self.options, self._concurrency = options, concurrency
-        self._model = ChatOpenAI(**arguments)
+        self._model = ReasoningChat(**arguments)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()

@@ -50,8 +50,8 @@ class SpendLimits:
         tokens_in = sum(PER_MESSAGE + count_bytes(message, picture=self._image_tokens) for message in sent)
         tokens_in += count_bytes([request.reply_schema, *request.tools], picture=0)
         price = self._prices.get(request.model)
-        money = 0.0 if price is None else (tokens_in * price.tokens_in + request.max_tokens * price.tokens_out) / 1e6
-        return Bound(tokens_in + request.max_tokens, money)
+        money = 0.0 if price is None else (tokens_in * price.tokens_in + request.limit * price.tokens_out) / 1e6
+        return Bound(tokens_in + request.limit, money)
 
     def charge(self, usage: Usage | None, *, model: str) -> float | None:
         """Money of one exchange; None where tokens or price are unknown."""

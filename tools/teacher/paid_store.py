@@ -26,7 +26,7 @@ TABLES = """
 CREATE TABLE IF NOT EXISTS replies (key TEXT PRIMARY KEY, role TEXT, model TEXT, request TEXT, reply TEXT);
 CREATE TABLE IF NOT EXISTS ledger (id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT, stage TEXT, iteration INTEGER,
   role TEXT, model TEXT, key TEXT, outcome TEXT, tokens_in INTEGER, tokens_out INTEGER, tokens_cached INTEGER,
-  seconds REAL, money REAL, held_tokens INTEGER, held_money REAL);
+  tokens_reasoning INTEGER, seconds REAL, money REAL, held_tokens INTEGER, held_money REAL);
 CREATE TABLE IF NOT EXISTS reserved (id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT, stage TEXT, iteration INTEGER,
   role TEXT, model TEXT, key TEXT, pid INTEGER, tokens INTEGER, money REAL);
 CREATE TABLE IF NOT EXISTS held (run TEXT PRIMARY KEY, calls INTEGER, tokens INTEGER, money REAL);
@@ -71,6 +71,7 @@ class Line(Record):
     tokens_in: int | None = None
     tokens_out: int | None = None
     tokens_cached: int | None = None
+    tokens_reasoning: int | None = None
     seconds: float = 0.0
     money: float | None = None
     """None is unknown: no price, or no count of tokens."""
@@ -103,6 +104,10 @@ class PaidStore:
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             self._connection.executescript(TABLES)
+            columns = {row[1] for row in self._connection.execute("PRAGMA table_info(ledger)")}
+            if "tokens_reasoning" not in columns:  # a file of an earlier version
+                with contextlib.suppress(sqlite3.OperationalError):  # another process was first
+                    self._connection.execute("ALTER TABLE ledger ADD COLUMN tokens_reasoning INTEGER")
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from errata.tools.teacher.endpoint import ChatReply, ChatRequest, EndpointFault, TokenChoice, Usage
+from errata.tools.thought import part_thought
 
 TOOL = "reply"
 """Name of the tool whose call carries a structured reply."""
 BOUNDS = ("minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum", "pattern")
 """Keywords that strict schemas of providers refuse; replies are held to them here."""
+REASONING = "reasoning"
+"""Under this name our client keeps what a server hands over as the thought."""
+THINKS = "raise thinking_tokens, or turn the thought off with extra (errata doctor --teacher says how)"
+SURE = 1.02
+"""Probabilities of one position sum to at most 1, and rounding."""
 LONGER = 16
 """Tokens over `max_tokens` that a server may count otherwise than we do."""
 
@@ -20,11 +27,13 @@ def wire_arguments(request: ChatRequest) -> dict[str, Any]:
     """Keyword arguments of ChatOpenAI for one request, apart from its messages."""
     arguments: dict[str, Any] = {
         "model": request.model,
-        "max_tokens": request.max_tokens,
+        "max_tokens": request.limit,
         "temperature": request.temperature,
     }
+    if request.extra:
+        arguments["extra_body"] = dict(request.extra)
     if request.forced:
-        more = {"continue_final_message": True, "add_generation_prompt": False, "prompt_logprobs": 0}
+        more = {**request.extra, "continue_final_message": True, "add_generation_prompt": False, "prompt_logprobs": 0}
         return arguments | {"extra_body": more}
     if request.top_logprobs:
         arguments |= {"logprobs": True, "top_logprobs": request.top_logprobs}
@@ -41,7 +50,8 @@ def wire_arguments(request: ChatRequest) -> dict[str, Any]:
         return arguments | {"tools": [{"type": "function", "function": function}], "tool_choice": choice}
     # As response_format the library would parse the reply itself, and drop what does not parse.
     form = {"name": TOOL, "strict": True, "schema": strict_schema(schema)}
-    return arguments | {"extra_body": {"response_format": {"type": "json_schema", "json_schema": form}}}
+    shape = {"response_format": {"type": "json_schema", "json_schema": form}}
+    return arguments | {"extra_body": {**request.extra, **shape}}
 
 
 def strict_schema(schema: Any) -> Any:
@@ -56,7 +66,10 @@ def read_reply(message: Any, request: ChatRequest) -> ChatReply:
     usage = read_usage(message)
     about = message.response_metadata
     finish = str(about.get("finish_reason") or "")
-    text = message.content if isinstance(message.content, str) else ""
+    whole = message.content if isinstance(message.content, str) else ""
+    parted = part_thought(whole)
+    apart = str(message.additional_kwargs.get(REASONING) or "")
+    text, thought = whole[parted.said_from :].strip() if parted.thought else whole, apart or parted.thought
     refusal = message.additional_kwargs.get("refusal")
 
     def fault(kind: Any, what: str) -> EndpointFault:
@@ -66,11 +79,19 @@ def read_reply(message: Any, request: ChatRequest) -> ChatReply:
         raise fault("refused", f"the model refused: {str(refusal)[:200]}")
     if finish == "content_filter":
         raise fault("filtered", "the provider's filter cut the reply off")
-    if usage.tokens_out is not None and usage.tokens_out > request.max_tokens + LONGER:
-        raise fault("bad_reply", f"{usage.tokens_out} tokens came where {request.max_tokens} were asked for")
+    if usage.tokens_out is not None and usage.tokens_out > request.limit + LONGER:
+        raise fault("bad_reply", f"{usage.tokens_out} tokens came where {request.limit} were asked for")
+    if not parted.finished or (thought and not text.strip() and not message.tool_calls):
+        raise fault("bad_reply", f"the reply ends inside the model's thought; {THINKS}")
     top = read_top(about.get("logprobs"))
     if request.top_logprobs and not top:
         raise fault("bad_reply", "the reply has no logprobs, which step location needs")
+    if wrong := find_wrong_logprobs(top):
+        raise fault("bad_reply", wrong)
+    if thought and top:
+        top = cut_thought(top, said=text)
+        if not top:
+            raise fault("bad_reply", f"the logprobs do not show where the thought ends; {THINKS}")
     calls = tuple({"name": c["name"], "args": c["args"], "id": c["id"]} for c in message.tool_calls)
     parsed = None
     if request.reply_schema is not None:
@@ -84,6 +105,7 @@ def read_reply(message: Any, request: ChatRequest) -> ChatReply:
     broken = tuple({k: c[k] for k in ("name", "args", "id", "error")} for c in message.invalid_tool_calls)
     return ChatReply(
         text=text,
+        thought=thought,
         parsed=parsed,
         top=top,
         tool_calls=calls if request.tools else (),
@@ -114,7 +136,12 @@ def read_usage(message: Any) -> Usage:
     if not result:
         return Usage()
     cached = (result.get("input_token_details") or {}).get("cache_read")
-    return Usage(tokens_in=result["input_tokens"], tokens_out=result["output_tokens"], tokens_cached=cached)
+    return Usage(
+        tokens_in=result["input_tokens"],
+        tokens_out=result["output_tokens"],
+        tokens_cached=cached,
+        tokens_reasoning=(result.get("output_token_details") or {}).get("reasoning"),
+    )
 
 
 def read_top(logprobs: Any) -> tuple[tuple[TokenChoice, ...], ...]:
@@ -124,6 +151,36 @@ def read_top(logprobs: Any) -> tuple[tuple[TokenChoice, ...], ...]:
         return tuple(_read_position(position) for position in content or ())
     except (KeyError, TypeError, ValueError):
         return ()
+
+
+def find_wrong_logprobs(top: tuple[tuple[TokenChoice, ...], ...]) -> str:
+    """What says that these are no log probabilities; empty where nothing does.
+
+    Some servers accept the request and answer zeros: each token would be certain, and every curve flat.
+    """
+    for place, choices in enumerate(top):
+        total = sum(math.exp(min(choice.logprob, 1.0)) for choice in choices)
+        if total > SURE:
+            return f"the logprobs are none: at position {place} the probabilities sum to {total:.2f}"
+    if len(top) > 1 and all(choice.logprob == 0 for choices in top for choice in choices):
+        return "the logprobs are none: all of them are exactly 0"
+    return ""
+
+
+def cut_thought(top: tuple[tuple[TokenChoice, ...], ...], *, said: str) -> tuple[tuple[TokenChoice, ...], ...]:
+    """The positions of what is said; none where the tokens do not show where that begins."""
+    tokens = [choices[0].token.replace("\u2581", " ").replace("\u0120", " ").replace("\u010a", "\n") for choices in top]
+    whole = "".join(tokens)
+    parted = part_thought(whole)
+    begin = parted.said_from if parted.thought else whole.rfind(said.strip()) if said.strip() else -1
+    if begin < 0 or not parted.finished:
+        return ()
+    length = 0
+    for place, token in enumerate(tokens):
+        if length >= begin:
+            return top[place:]
+        length += len(token)
+    return ()
 
 
 def _read_position(position: Mapping[str, Any]) -> tuple[TokenChoice, ...]:
@@ -142,7 +199,8 @@ def read_object(text: str, *, calls: tuple[dict[str, Any], ...], schema: Mapping
             raise ValueError(f"there is no tool {str(calls[0]['name'])[:60]!r}")
         found: Any = calls[0]["args"]
     else:
-        found = find_object(text)
+        objects = find_objects(text)
+        found = next((o for o in reversed(objects) if Draft202012Validator(schema).is_valid(o)), objects[-1])
     wrong = best_match(Draft202012Validator(schema).iter_errors(found))
     if wrong is not None:
         place = ".".join(str(part) for part in wrong.absolute_path) or "the reply"
@@ -150,13 +208,18 @@ def read_object(text: str, *, calls: tuple[dict[str, Any], ...], schema: Mapping
     return dict(found)
 
 
-def find_object(text: str) -> dict[str, Any]:
-    """The first JSON object in the text, with or without a fence; raises ValueError where there is none."""
-    start = text.find("{")
-    if start < 0:
-        raise ValueError("the reply holds no JSON object")
-    try:
-        found, _ = json.JSONDecoder().raw_decode(text, start)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"the reply is not valid JSON ({error})") from None
-    return dict(found)
+def find_objects(text: str) -> list[dict[str, Any]]:
+    """The JSON objects in the text, with or without fences, none inside another; raises ValueError without any."""
+    decoder, found, start, wrong = json.JSONDecoder(), [], text.find("{"), "the reply holds no JSON object"
+    while start >= 0:
+        try:
+            value, end = decoder.raw_decode(text, start)
+        except (json.JSONDecodeError, RecursionError) as error:
+            wrong = wrong if "not valid" in wrong else f"the reply is not valid JSON ({error})"
+            end = start + 1
+        else:
+            found.append(dict(value))
+        start = text.find("{", end)
+    if not found:
+        raise ValueError(wrong)
+    return found

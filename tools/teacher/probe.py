@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 import zlib
 from typing import Any, NamedTuple
@@ -19,6 +20,18 @@ COLOUR = closed(colour={"type": "string", "enum": ["red", "green", "blue"]})
 """A choice and no free text: whether a weak model closes a string in time is not what is asked."""
 ASK_COLOUR = 'Name one colour as a JSON object {"colour": "red" or "green" or "blue"}.'
 ASK_PICTURE = 'What colour is the picture? Reply with a JSON object {"colour": "red" or "green" or "blue"}.'
+SHAPES = ("schema (strict)", "tool calls", "plain JSON")
+ROOM = 2048
+"""Tokens for a thought while the model is tried."""
+TURN_OFF: tuple[dict[str, Any], ...] = (
+    {"chat_template_kwargs": {"enable_thinking": False}},  # Qwen3, GLM, SmolLM3, Hunyuan on vLLM and SGLang
+    {"chat_template_kwargs": {"thinking": False}},  # DeepSeek V3.1, Granite
+    {"reasoning_effort": "none"},
+    {"reasoning_effort": "minimal"},
+    {"reasoning": {"enabled": False}},  # OpenRouter
+    {"thinking": {"type": "disabled"}},
+)
+"""What turns a thought off, by the documentation of servers and providers."""
 SIDE = 32
 """Of the red square that is shown, in pixels."""
 
@@ -32,16 +45,20 @@ class Capability(NamedTuple):
 
 
 def probe_endpoint(endpoint: OpenAIEndpoint, *, options: EndpointOptions, top_logprobs: int) -> list[Capability]:
-    """At most nine requests. Raises EndpointFault for one that no request would survive (key, model, quota)."""
+    """At most sixteen requests. Raises EndpointFault for one that no request would survive (key, model, quota)."""
+    thinking = _probe_thinking(endpoint, options)
+    if thinking.tokens:  # the rest is asked with room for it
+        options = options.model_copy(update={"thinking_tokens": max(options.thinking_tokens, ROOM)})
     text = _try(endpoint, _request(options, ASK_LETTER))
-    found = [_say("text", text)]
+    found = [_say("text", text), Capability("thinking", not thinking.tokens, thinking.found)]
     if not isinstance(text, EndpointFault):
         found.append(_probe_logprobs(endpoint, options, top_logprobs))
         modes: tuple[ReplyMode, ...] = ("schema", "tool", "json")
-        for mode, name in zip(modes, ("schema (strict)", "tool calls", "plain JSON"), strict=True):
+        for mode, name in zip(modes, SHAPES, strict=True):
             request = _request(options, ASK_COLOUR, schema=COLOUR)
             found.append(_say(name, _try(endpoint, shape_request(request, mode=mode))))
-        best: ReplyMode = next((mode for mode, way in zip(modes, found[2:], strict=True) if way.able), "json")
+        ways = [way for way in found if way.name in SHAPES]
+        best: ReplyMode = next((mode for mode, way in zip(modes, ways, strict=True) if way.able), "json")
         picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{draw_red_square()}"}}
         content = [{"type": "text", "text": ASK_PICTURE}, picture]
         shown = shape_request(_request(options, content, schema=COLOUR), mode=best)
@@ -60,8 +77,40 @@ def _request(
         reply_schema=schema,
         top_logprobs=top,
         max_tokens=64 if schema else 12,
+        thinking_tokens=options.thinking_tokens,
         temperature=0.0,
+        extra=options.extra,
     )
+
+
+class Thinking(NamedTuple):
+    """What was found out about the thought of a model; `tokens` is 0 where it has none."""
+
+    tokens: int
+    found: str
+
+
+def _probe_thinking(endpoint: OpenAIEndpoint, options: EndpointOptions) -> Thinking:
+    """Whether the model thinks before it replies, how long, and which field of the body turns that off."""
+    roomy = options.model_copy(update={"thinking_tokens": max(options.thinking_tokens, ROOM)})
+    tokens = _thought_tokens(_try(endpoint, _request(roomy, ASK_LETTER)))
+    if not tokens:
+        return Thinking(0, "no thought before a reply")
+    told = f"this model thinks: about {tokens} tokens before one letter, in every answer of step location"
+    for way in TURN_OFF:
+        without = roomy.model_copy(update={"extra": {**options.extra, **way}})
+        reply = _try(endpoint, _request(without, ASK_LETTER))
+        if isinstance(reply, ChatReply) and not _thought_tokens(reply):
+            return Thinking(tokens, f"{told}; turn it off with teacher.chat.extra: {json.dumps(way)}")
+    allowance = f"teacher.chat.thinking_tokens: {max(ROOM, 4 * tokens)}"
+    return Thinking(tokens, f"{told}; nothing that was tried turns it off, so give it room with {allowance}")
+
+
+def _thought_tokens(reply: ChatReply | EndpointFault) -> int:
+    """Tokens of a thought as the server counts them, else by four characters each; those of a reply cut inside one."""
+    if isinstance(reply, EndpointFault):
+        return (reply.usage.tokens_out or 0) if reply.usage and "thought" in str(reply) else 0
+    return reply.usage.tokens_reasoning or len(reply.thought) // 4 or bool(reply.thought)
 
 
 def _try(endpoint: OpenAIEndpoint, request: ChatRequest) -> ChatReply | EndpointFault:

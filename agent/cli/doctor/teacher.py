@@ -65,6 +65,10 @@ def _probe_role(role: str, chat: ChatOptions, keys: dict[str, str]) -> list[Chec
         endpoint.close()
     checks = [Check(f"{options.model}", None, f"at {options.base_url}")]
     for name_, able, seen in found:
+        if name_ == "thinking":
+            room = able or chat.endpoint(name).thinking_tokens > 0
+            checks.append(Check(name_, None if room else False, seen, "put that line into the settings"))
+            continue
         ok = True if able else False if name_ in NEEDED else None
         checks.append(Check(name_, ok, seen if able else f"no ({seen})", NEEDED.get(name_) or REMEDIES["connection"]))
     structured = [c.able for c in found if c.name in ("schema (strict)", "tool calls", "plain JSON")]
