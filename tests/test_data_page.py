@@ -41,7 +41,7 @@ def test_an_example_is_read(tmp_path: Path, format: str) -> None:
     if format == "table":
         fields = {"question": "Question", "choices": ("A", "B"), "target": "Answer", "images": "Picture"}
     else:
-        assert detect_format(tmp_path / name) == format
+        assert detect_format(tmp_path / name).format == format
     (verdict,) = scan_rows(tmp_path / name, format=format, options=SourceOptions(fields=fields))
     assert verdict.error is None
     (problem,) = verdict.problems

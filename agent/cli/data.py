@@ -18,6 +18,8 @@ from errata.tools.data.stats import DatasetStats, Spread, describe_dataset
 from errata.tools.errors import OperatorError
 from errata.tools.records import Problem
 
+DOUBTFUL = 0.9
+"""Share of bad rows from which on a guessed format is in doubt."""
 TOP = 20
 """Rows of a table of skills or sources; all of them with --json."""
 
@@ -35,10 +37,17 @@ def run_check(arguments: argparse.Namespace) -> int:
     if report.rows == 0:
         remedy = "check the path, or give --format"
         raise OperatorError("the file holds no rows", where=str(arguments.path), remedy=remedy)
+    guessed_by = getattr(arguments, "guessed_by", None)
+    doubt = guessed_by is not None and len(report.findings) >= DOUBTFUL * report.rows
     if arguments.json:
-        print(json.dumps({"ok": report.ok, **report.model_dump(mode="json")}))
+        told = {"guessed_by": guessed_by, "doubtful": doubt}
+        print(json.dumps({"ok": report.ok, **told, **report.model_dump(mode="json")}))
     else:
         _print_report(report, limit=arguments.limit)
+        if guessed_by is not None:
+            print(f"the format {report.format} was guessed by {guessed_by}")
+        if doubt:
+            print("nearly all rows fail under it: name another with --format, or the columns with --field FIELD=COLUMN")
     return 0 if report.ok else 2
 
 

@@ -95,7 +95,7 @@ class Part(NamedTuple):
 
 def inspect_data(path: Path, *, whole: bool) -> DataFound:
     """Read the rows, all of them or the first `LOOKED_AT`. Raises OperatorError for a file that cannot be used."""
-    format = detect_format(path)
+    format = detect_format(path).format
     verdicts = scan_rows(path, format=format, verify="decode" if whole else "exists")
     seen = list(verdicts if whole else islice(verdicts, LOOKED_AT))
     problems = [problem for verdict in seen for problem in verdict.problems]

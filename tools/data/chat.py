@@ -19,12 +19,14 @@ from typing import Any, Literal, NamedTuple
 from errata.prompts import render_prompt
 from errata.tools.data.check import MAX_CHOICES, RowError, check_choices, check_text, resolve_target
 from errata.tools.data.marks import MARK
-from errata.tools.evaluate.answers import parse_answer
+from errata.tools.evaluate.answers import parse_answer, parse_free_answer
 from errata.tools.records import Problem
 
 CARRIED = "errata"
 KEPT = ("question", "choices", "target", "rationale", "split", "skills", "scoring", "metadata")
 """Fields of a Problem that `errata` carries; id and pictures stand in the row itself."""
+THOUGHT = re.compile(r"</think>|<think>|<answer>", re.IGNORECASE)
+"""An answer that holds its reasoning in marks."""
 _OPTION = re.compile(r"\s*\(?([A-Z])[.):]\)?\s+(\S.*)")
 _INLINE = re.compile(r"(?:options?|choices?)\s*:\s*(?=\(A\))", re.IGNORECASE)
 _INSTRUCTION = re.compile(r"(?=.{,120}$).*\b(answer|letter|option|choice|choose|select)", re.IGNORECASE)
@@ -99,6 +101,12 @@ def make_fields(exchange: Exchange, *, name: str, field: str) -> dict[str, Any]:
                 raise RowError(field, "answer is not among the choices", value=answer[-60:], remedy=remedy)
             rationale, bare = found.rationale(answer).strip(), found.answer
         answer = resolve_target(bare, choices, field=field)
+    elif THOUGHT.search(answer):
+        found = parse_free_answer(answer)
+        if found.answer is None:
+            remedy = "write the answer behind the thought"
+            raise RowError(field, "a thought without an answer behind it", value=answer[-60:], remedy=remedy)
+        rationale, answer = found.rationale(answer).strip(), found.answer
     return {
         "id": name,
         "question": question,

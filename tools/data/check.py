@@ -29,6 +29,10 @@ SHOWN = ("question", "choices", "target", "rationale")
 """Texts that a student reads or writes."""
 MAX_ASPECT = 200
 """Processors of current models refuse pictures that are more than 200 times as long as wide."""
+_MARKED = re.compile(
+    r"(?:option\s+|choice\s+)?(?:\(([A-Za-z])\)[.:]?|([A-Za-z])[.):])\s*(.*)", re.IGNORECASE | re.DOTALL
+)
+"""A letter in brackets, or one with a mark behind it, and what follows."""
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd\ud800-\udfff]")
 
 _PLACE = re.compile(r"((?:\bturn |\blines? |\bcolumn |\.))\d+")
@@ -102,8 +106,8 @@ def check_choices(choices: object) -> tuple[str, ...]:
 
 
 def resolve_target(answer: object, choices: Sequence[str], *, field: str) -> str:
-    """The letter of an answer: an index from 0, a letter, a choice's text, or a small letter, tried in this
-    order.
+    """The letter of an answer: an index from 0, a letter, a choice's text, a small letter, or a letter with marks
+    ("(A)", "A.", "A) red"), tried in this order.
 
     The text itself when there are no choices.
     """
@@ -118,17 +122,33 @@ def resolve_target(answer: object, choices: Sequence[str], *, field: str) -> str
         text = " ".join(answer.split())
         letters = [chr(ord("A") + i) for i in range(len(choices))]
         options = [*letters, *choices, *(letter.lower() for letter in letters)]
-        index = options.index(text) % len(choices) if text in options else -1
+        index = options.index(text) % len(choices) if text in options else _marked_letter(text, choices, field=field)
     if not 0 <= index < len(choices):
         remedy = f"use A to {chr(ord('A') + len(choices) - 1)}"
         raise RowError(field, "answer is not among the choices", value=answer, remedy=remedy)
     return chr(ord("A") + index)
 
 
+def _marked_letter(text: str, choices: Sequence[str], *, field: str) -> int:
+    """The place of "(A)", "A.", "A) red" or "option A"; -1 for another text. Raises RowError for two that disagree."""
+    marked = _MARKED.fullmatch(text)
+    if marked is None:
+        same = [i for i, choice in enumerate(choices) if choice.casefold() == text.rstrip(".").casefold()]
+        return same[0] if len(same) == 1 else -1
+    index = ord((marked[1] or marked[2]).upper()) - ord("A")
+    said = marked[3].strip().rstrip(".") if marked[3] else ""
+    if said and index < len(choices) and said.casefold() != choices[index].rstrip(".").casefold():
+        raise RowError(field, f"the letter and the text behind it disagree with choice {index + 1}", value=text,
+                       remedy=f"choice {index + 1} is {choices[index][:40]!r}; mend one of the two")  # fmt: skip
+    return index
+
+
 def resolve_path(path: object, *, root: str) -> str:
     """Absolute path of a picture; must stay within `root` (lexically: links inside the folder are the owner's)."""
     if not isinstance(path, str) or not path or "\0" in path:
         raise RowError("images", "path is empty or broken", value=path, remedy="give a path in the data folder")
+    if "\\" in path and not os.path.exists(os.path.join(root, path)):  # written on Windows
+        path = path.replace("\\", "/")
     full = os.path.normpath(os.path.join(root, path))
     if not full.startswith(root.rstrip(os.sep) + os.sep):
         raise RowError("images", "path leaves the data folder", value=path, remedy=f"keep pictures under {root}")

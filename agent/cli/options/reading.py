@@ -44,7 +44,11 @@ def choose_format(path: Path, arguments: argparse.Namespace, *, of_folder: str |
     if arguments.format is None:
         if of_folder and path.is_dir() and not any((path / name).is_file() for name in SAVED):
             return of_folder
-        return "table" if arguments.field and path.is_file() else detect_format(path)
+        if arguments.field and path.is_file():
+            return "table"
+        guess = detect_format(path)
+        arguments.guessed_by = guess.by
+        return guess.format
     if arguments.format not in FORMATS:
         remedy = f"use one of {', '.join(FORMATS)}"
         raise OperatorError("unknown data format", where="--format", value=arguments.format, remedy=remedy)

@@ -101,5 +101,5 @@ def test_any_row_with_a_text_of_the_answer_is_a_table(tmp_path: Path) -> None:
     file.write_text(json.dumps({"id": "a", "question": "Who?", "answer": "I", "answer_text": "I"}) + "\n")
     from errata.tools.data.read.detect import detect_format
 
-    assert detect_format(file) == "table"
+    assert detect_format(file).format == "table"
     assert [p.target for p in read_problems(file, split="gate", format="table").problems] == ["I"]

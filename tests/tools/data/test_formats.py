@@ -20,7 +20,7 @@ def read(file: Path, data: object, *, format: str, **options: Any) -> list[Probl
     """The problems of a file written from `data`; a bad row is an error."""
     file.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
     chosen = SourceOptions(**options)
-    assert options or detect_format(file) == format
+    assert options or detect_format(file).format == format
     return read_problems(file, split="pool", format=format, max_bad_share=0, verify="decode", options=chosen).problems
 
 
@@ -75,7 +75,7 @@ def test_scienceqa_as_it_is_published(folder: Path) -> None:
     tree = {"12": {**row, **more}, "13": {**row, **more, "split": "train"}}
     tree["14"] = {**row, "image": None, "split": "val"}
     (folder / "problems.json").write_text(json.dumps(tree))
-    assert detect_format(folder / "problems.json") == "scienceqa_json"
+    assert detect_format(folder / "problems.json").format == "scienceqa_json"
     found = read_problems(folder, split="gate", format="scienceqa_json", max_bad_share=0)
     assert [(p.id, p.question, p.target, len(p.images)) for p in found.problems] == [
         ("12", "See.\nWhich?", "B", 1),

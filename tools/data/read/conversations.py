@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from errata.tools.data.chat import (
@@ -55,7 +55,8 @@ def parse_messages(row: dict[str, Any], context: RowContext) -> list[Fields]:
 
     Pictures of the column that no part and no mark asks for belong to the first question (as TRL does it).
     """
-    turns = read_turns(row, "messages")
+    told = turns_of_texts(row) if row.get("messages") is None else None
+    turns = read_turns(row if told is None else {**row, "messages": told}, "messages")
     pictures = column_pictures(row, "images", "image")
     marked = any(picture is None for turn in turns for picture in turn.pictures)
     first = next((i for i, turn in enumerate(turns) if turn.role == "user"), None)
@@ -64,6 +65,20 @@ def parse_messages(row: dict[str, Any], context: RowContext) -> list[Fields]:
         text = f"{MARK}\n" * len(pictures) + turn.text
         turns[first] = turn._replace(text=text, pictures=(None,) * len(pictures) + turn.pictures)
     return _make_problems(row, place_pictures(turns, pictures, field="images"), context, field="messages")
+
+
+def turns_of_texts(row: Mapping[str, Any]) -> list[dict[str, str]] | None:
+    """The turns of a row of The Cauldron (`texts`: a list of user and assistant); None for other rows."""
+    texts = row.get("texts")
+    if not isinstance(texts, list) or not texts:
+        return None
+    if not all(isinstance(one, Mapping) and {"user", "assistant"} <= one.keys() for one in texts):
+        return None
+    turns = []
+    for one in texts:
+        turns.append({"role": "user", "content": str(one["user"]).replace(MARK, "").strip()})
+        turns.append({"role": "assistant", "content": str(one["assistant"]).strip()})
+    return turns
 
 
 def read_turns(row: dict[str, Any], field: str) -> list[Turn]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from errata.tools.data.read.layout import SourceOptions
 from errata.tools.data.read.tables import read_rows
@@ -12,10 +12,17 @@ from errata.tools.errors import OperatorError
 SAVED = ("state.json", "dataset_dict.json")
 
 
-def detect_format(path: Path) -> str:
-    """The name of the format; raises OperatorError where the file does not say."""
+class Guess(NamedTuple):
+    """A format and what it was told by."""
+
+    format: str
+    by: str
+
+
+def detect_format(path: Path) -> Guess:
+    """The format by its files or its first row; raises OperatorError where they do not say."""
     if path.is_dir() and any((path / name).is_file() for name in SAVED):
-        return "huggingface"
+        return Guess("huggingface", next(name for name in SAVED if (path / name).is_file()))
     if path.is_dir() or not path.exists():
         what = "no such file" if not path.exists() else "a folder: its format has to be said"
         raise OperatorError(what, where=str(path), remedy="name a file, or give --format (docs/data.md lists them)")
@@ -43,21 +50,30 @@ def _first_row(path: Path) -> dict[str, Any] | None:
     raise broken or OperatorError("the file holds no questions", where=str(path), remedy="check the path")
 
 
-def _by_columns(row: dict[str, Any], *, name: str) -> str | None:
+def _by_columns(row: dict[str, Any], *, name: str) -> Guess | None:
+    """The first format whose columns are all there."""
     columns = set(map(str, row))
+    asked = {"question", "query", "prompt", "problem"} & columns
+
+    def told(format: str, *by: str) -> Guess:
+        return Guess(format, f"the column{'s' * (len(by) > 1)} {', '.join(by)}")
+
     if "problem" in columns and "candidate" in columns:
-        return "lessons"
+        return told("lessons", "problem", "candidate")
     if "conversations" in columns:
-        return "sharegpt" if "images" in columns else "llava"
+        images = "images" in columns
+        return told("sharegpt", "conversations", "images") if images else told("llava", "conversations")
     if "messages" in columns:
-        return "sharegpt" if _is_sharegpt(row) else "messages"
+        return told("sharegpt" if _is_sharegpt(row) else "messages", "messages")
+    if "texts" in columns and "images" in columns:
+        return told("messages", "images", "texts")
     if {"index", "question", "A", "B"} <= columns and name.endswith(".tsv"):
-        return "mmbench"
+        return told("mmbench", "index", "question", "A", "B")
     if {"question", "choices", "answer", "split", "image"} <= columns and name.endswith(".json"):
-        return "scienceqa_json"
+        return told("scienceqa_json", "question", "choices", "answer", "split", "image")
     if {"id", "question", "target"} <= columns:
-        return "errata"
-    return "table" if {"question", "query", "prompt", "problem"} & columns else None
+        return told("errata", "id", "question", "target")
+    return told("table", *sorted(asked)) if asked else None
 
 
 def _is_sharegpt(row: dict[str, Any]) -> bool:

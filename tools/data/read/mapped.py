@@ -5,24 +5,36 @@ Without a map a field is looked for under its own name and the usual other ones.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from errata.tools.data.chat import name_marks
 from errata.tools.data.check import RowError, check_choices, resolve_target
 from errata.tools.data.marks import MARK, read_tagged
-from errata.tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt
+from errata.tools.data.read.conversations import parse_llava, parse_messages, parse_sharegpt, turns_of_texts
 from errata.tools.data.read.layout import Fields, RowContext, SkipRow
 from errata.tools.data.read.questions import LETTERS, with_context
+from errata.tools.data.read.shapes import (
+    Answered,
+    is_spoken,
+    lettered_columns,
+    name_numbered,
+    numbered_pictures,
+    options_in_question,
+    read_answer,
+    read_list,
+)
 
 USUAL: dict[str, tuple[str, ...]] = {
     "id": ("id", "question_id", "uid", "index", "qid"),
     "question": ("question", "query", "prompt", "problem"),
-    "choices": ("choices", "options"),
-    "target": ("target", "answer", "label", "gold"),
-    "rationale": ("rationale", "solution", "explanation"),
-    "images": ("images", "image", "picture", "image_path"),
+    "choices": ("choices", "options", "candidates"),
+    "target": (
+        *("target", "answer", "label", "gold", "answers", "correct_answer", "correct_choice_idx"),
+        *("multiple_choice_answer", "gt_answer"),
+    ),
+    "rationale": ("rationale", "solution", "explanation", "rationales"),
+    "images": ("images", "decoded_image", "image", "picture", "image_path", "img", "img_path", "image_file"),
     "skills": ("skills", "skill"),
     "context": ("context", "hint"),
     "metadata": (),
@@ -33,12 +45,17 @@ TOLD = ("metadata", "elsewhere")
 """Fields that are read column by column."""
 OR, OPTIONAL = "|", "?"
 """In the name of a column: the first of several that says something; one that a row may lack."""
+CROWD = 4
+"""Answers from which on a question is scored as VQA does, by how many of a crowd agree."""
 MISSING = object()
 
 
 def parse_dataset(row: dict[str, Any], context: RowContext) -> list[Fields]:
     """A row of a Hugging Face dataset: a conversation where it has one and no map is given, else mapped."""
     if not context.options.fields:
+        turns = turns_of_texts(row)
+        if turns is not None:
+            return parse_messages({**row, "messages": turns}, context)
         if row.get("messages") is not None:
             return parse_messages(row, context)
         if row.get("conversations") is not None:
@@ -50,14 +67,21 @@ def parse_mapped(row: dict[str, Any], context: RowContext) -> list[Fields]:
     """A row by the field map."""
     _leave_out(row, context)
     found = {name: _look_up(row, name, context.options.fields) for name in USUAL if name not in TOLD}
+    if found["target"] is None and "target" not in context.options.fields and is_spoken(row.get("solution")):
+        found["target"] = row["solution"]
     choices = _read_choices(found["choices"])
-    target = _read_target(found["target"], choices, context)
     question = found["question"]
     if not isinstance(question, str) or not question.strip():
         columns = ", ".join(map(str, list(row)[:12]))
         remedy = f"set fields.question to one of: {columns}"
         raise RowError("question", "is missing or empty", value=question, remedy=remedy)
+    if not choices:
+        question, choices = options_in_question(question, found["target"])
     images = _read_images(found["images"])
+    if images:
+        question = name_numbered(question, count=len(images))
+        choices = tuple(name_numbered(choice, count=len(images)) for choice in choices)
+    answered = _read_target(found["target"], choices, context)
     if not images:
         question, tagged = read_tagged(question)
         images = [picture for picture in tagged if picture is not None]
@@ -68,7 +92,11 @@ def parse_mapped(row: dict[str, Any], context: RowContext) -> list[Fields]:
     if marks and marks != len(images):
         what = f"{marks} {MARK} for {len(images)} pictures"
         raise RowError("images", what, value=question[:60], remedy=f"one {MARK} per picture, or none")
-    rationale = found["rationale"]
+    rationale = answered.rationale or found["rationale"]
+    if isinstance(rationale, list) and all(isinstance(one, str) for one in rationale):
+        rationale = rationale[0] if rationale else None
+    if rationale is not None and rationale == found["target"]:
+        rationale = None
     if rationale is not None and not isinstance(rationale, str):
         raise RowError("rationale", "is no text", value=rationale, remedy="name another column")
     return [
@@ -76,12 +104,14 @@ def parse_mapped(row: dict[str, Any], context: RowContext) -> list[Fields]:
             "id": _read_id(found["id"], context),
             "question": with_context(found["context"], name_marks(question, count=len(images))),
             "choices": choices,
-            "target": target,
+            "target": answered.answer,
             "rationale": (rationale or "").strip(),
-            "scoring": "choice" if choices else "exact",
+            "scoring": "choice" if choices else "vqa_soft" if len(answered.others) >= CROWD else "exact",
             "images": images,
             "skills": _read_skills(found["skills"]),
-            "metadata": _read_metadata(row, context) | ({"picture_absent": True} if absent else {}),
+            "metadata": _read_metadata(row, context)
+            | ({"answers": list(answered.others)} if answered.others and not choices else {})
+            | ({"picture_absent": True} if absent else {}),
         }
     ]
 
@@ -105,9 +135,10 @@ def _look_up(row: Mapping[str, Any], name: str, fields: Mapping[str, str | tuple
     given = fields.get(name)
     if given is None:
         present = [column for column in USUAL[name] if row.get(column) is not None]
-        lettered = [letter for letter in LETTERS if letter in row]
-        if not present and name == "choices" and lettered[:2] == ["A", "B"]:
-            return _without_tail([row[letter] for letter in lettered])
+        if not present and name == "choices":
+            return _without_tail(lettered_columns(row) or [])
+        if not present and name == "images":
+            return numbered_pictures(row)
         return row[present[0]] if present else None
     if isinstance(given, str):
         if OR in given:
@@ -151,18 +182,8 @@ def read_column(row: Mapping[str, Any], column: str) -> Any:
     return value
 
 
-def _from_text(value: Any) -> Any:
-    """A list that a table holds as the text of a JSON list."""
-    if isinstance(value, str) and value.strip().startswith("["):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
-
-
 def _read_choices(value: Any) -> tuple[str, ...]:
-    value = _from_text(value)
+    value = read_list(value)
     if isinstance(value, Mapping) and isinstance(value.get("text"), list):
         value = value["text"]
     if value is None or value == "":
@@ -172,11 +193,13 @@ def _read_choices(value: Any) -> tuple[str, ...]:
     return check_choices(value)
 
 
-def _read_target(value: Any, choices: Sequence[str], context: RowContext) -> str:
+def _read_target(value: Any, choices: Sequence[str], context: RowContext) -> Answered:
     """The letter of the answer, or its text without choices; several columns must say the same."""
     columns = _columns(context.options.fields, "target")
     if len(columns) < 2:
-        return _resolve_answer(value, choices, first=context.options.first_index)
+        told = read_answer(value, choices)
+        answer = _resolve_answer(told.answer, choices, first=context.options.first_index)
+        return told._replace(answer=answer)
     known = [(name, one) for name, one in zip(columns, value, strict=True) if one is not None and one != ""]
     if not known:
         raise RowError("target", "is missing or empty", value=value, remedy=f"fill {' or '.join(columns)}")
@@ -186,7 +209,7 @@ def _read_target(value: Any, choices: Sequence[str], context: RowContext) -> str
         same_text = isinstance(one, str) and " ".join(one.split()) == text  # a choice may read "C" and not be the third
         if not same_text and _resolve_answer(one, choices, first=context.options.first_index) != answer:
             raise RowError(name, f"does not agree with {known[0][0]}", value=one, remedy="mend one of the two")
-    return answer
+    return Answered(answer)
 
 
 def _resolve_answer(value: Any, choices: Sequence[str], *, first: int) -> str:
@@ -209,7 +232,7 @@ def _read_id(value: Any, context: RowContext) -> str:
 
 
 def _read_images(value: Any) -> list[Any]:
-    value = _from_text(value)
+    value = read_list(value)
     if value is None or value == "":
         return []
     if isinstance(value, list):
@@ -218,7 +241,7 @@ def _read_images(value: Any) -> list[Any]:
 
 
 def _read_skills(value: Any) -> tuple[str, ...]:
-    value = _from_text(value)
+    value = read_list(value)
     if value is None or value == "":
         return ()
     skills = [value] if isinstance(value, str) else value

@@ -20,6 +20,10 @@ from errata.tools.records import ImageRef
 
 _WEB = re.compile(r"(https?|s3|gs|ftp)://", re.IGNORECASE)
 MAX_BYTES = 100_000_000
+SHORTEST = 64
+"""Characters of the shortest picture in base64."""
+HEADS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk", "SUkqA", "TU0AK")
+"""How PNG, JPEG, GIF, WebP, BMP and TIFF begin in base64."""
 
 
 class PictureStore:
@@ -44,6 +48,8 @@ class PictureStore:
             given = self._unwrap(given)
         if isinstance(given, str) and given[:5].lower() == "data:":
             given = decode_url(given)
+        elif isinstance(given, str) and is_base64(given):
+            given = decode_base64(given)
         if isinstance(given, (bytes, bytearray, memoryview)):
             return self._keep(bytes(given), sha256=sha256)
         if isinstance(given, str) and _WEB.match(given):
@@ -98,6 +104,11 @@ class PictureStore:
             what = f"a picture cannot be written ({error.strerror})"
             raise OperatorError(what, where=str(path), remedy="make room, or mend the rights") from error
         return str(path)
+
+
+def is_base64(text: str) -> bool:
+    """Whether a text is a picture in base64: long, and it begins as one of the kinds of pictures does."""
+    return len(text) >= SHORTEST and text.lstrip().startswith(HEADS) and "." not in text[:SHORTEST]
 
 
 def decode_url(url: str) -> bytes:
