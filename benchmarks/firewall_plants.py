@@ -7,9 +7,10 @@ import io
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageEnhance, ImageOps
 
 from errata.tools.records import ImageRef, Problem, seed_of
 
@@ -51,6 +52,43 @@ def cropped(name: str, quality: int | None = None) -> Callable[[Picture, random.
     return change
 
 
+def in_light(enhancer: Callable[[Picture], Any], factor: float) -> Callable[[Picture, random.Random], bytes]:
+    """Pillow's brightness or contrast by a factor."""
+    return lambda picture, _: encode(enhancer(picture).enhance(factor), None)
+
+
+def framed(colour: tuple[int, int, int], *, square: bool) -> Callable[[Picture, random.Random], bytes]:
+    """Letterboxed to a square, or a border of a tenth of the width on every side."""
+
+    def change(picture: Picture, _: random.Random) -> bytes:
+        if not square:
+            return encode(ImageOps.expand(picture, max(1, picture.width // 10), colour), None)
+        side = max(picture.size)
+        whole = Image.new("RGB", (side, side), colour)
+        whole.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+        return encode(whole, None)
+
+    return change
+
+
+def moved(how: Image.Transpose) -> Callable[[Picture, random.Random], bytes]:
+    """Mirrored or turned."""
+    return lambda picture, _: encode(picture.transpose(how), None)
+
+
+def cut(name: str) -> Callable[[Picture, random.Random], bytes]:
+    """15 % of both sides: a window anywhere, the same from every side; `side`: of the width, from the left."""
+
+    def change(picture: Picture, draw: random.Random) -> bytes:
+        left, top = draw.random() * 0.15, draw.random() * 0.15
+        cuts = {"side": (0.15, 0, 0, 0), "window": (left, top, 0.15 - left, 0.15 - top), "centre": (0.075,) * 4}[name]
+        width, height = picture.size
+        box = (cuts[0] * width, cuts[1] * height, (1 - cuts[2]) * width, (1 - cuts[3]) * height)
+        return encode(picture.crop(tuple(round(edge) for edge in box)), None)  # type: ignore[arg-type]
+
+    return change
+
+
 PICTURES: dict[str, Callable[[Picture, random.Random], bytes]] = {
     "re-encoded q90": saved_again(90),
     "re-encoded q70": saved_again(70),
@@ -63,6 +101,26 @@ PICTURES: dict[str, Callable[[Picture, random.Random], bytes]] = {
     "cropped 2.5 % each side": cropped("centre"),
     "cropped 5 % each side": cropped("all"),
     "cropped 5 % anywhere, q50": cropped("window", 50),
+    "re-encoded q10": saved_again(10),
+    "grey": lambda picture, _: encode(picture.convert("L"), None),
+    "brightness 0.6": in_light(ImageEnhance.Brightness, 0.6),
+    "brightness 1.5": in_light(ImageEnhance.Brightness, 1.5),
+    "contrast 0.5": in_light(ImageEnhance.Contrast, 0.5),
+    "contrast 1.5": in_light(ImageEnhance.Contrast, 1.5),
+    "letterboxed, black": framed((0, 0, 0), square=True),
+    "letterboxed, white": framed((255, 255, 255), square=True),
+    "letterboxed, mean colour": framed((122, 116, 104), square=True),
+    "border, black": framed((0, 0, 0), square=False),
+    "border, white": framed((255, 255, 255), square=False),
+    "border, red": framed((200, 30, 30), square=False),
+    "mirrored": moved(Image.Transpose.FLIP_LEFT_RIGHT),
+    "upside down": moved(Image.Transpose.FLIP_TOP_BOTTOM),
+    "turned by 90 degrees": moved(Image.Transpose.ROTATE_90),
+    "turned by 180 degrees": moved(Image.Transpose.ROTATE_180),
+    "turned by 270 degrees": moved(Image.Transpose.ROTATE_270),
+    "cropped 15 % anywhere": cut("window"),
+    "cropped 7.5 % each side": cut("centre"),
+    "cropped 15 % one side": cut("side"),
 }
 
 

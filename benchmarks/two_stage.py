@@ -218,7 +218,6 @@ TABLES = (
     ("replay", "rule", "no replay"),
 )
 ASKED_FOR = {
-    "cells": "share of cells described",
     "see": "what is in two cells",
     "rule": "four rules",
     "old": "what it knew, on the pictures that it knew",

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from errata.tools.data.firewall import FirewallOptions, find_overlaps
+from errata.tools.data.firewall.changed import LUMA, match_light, shrink
 from errata.tools.data.firewall.overlay import UNITS, average_matrix, lay_over
-from errata.tools.data.firewall.pictures import KnownPictures, hash_thumbnails, read_thumbnail
+from errata.tools.data.firewall.pictures import KnownPictures, find_inside, hash_thumbnails, read_thumbnail
 from errata.tools.errors import OperatorError
 from errata.tools.records import ImageRef, Problem
 
@@ -68,11 +69,80 @@ def test_a_changed_copy_is_found_from_either_side(tmp_path: Path, name: str) -> 
         assert all(look.score > 0.9 for look in looks)
 
 
+CHANGED: dict[str, Callable[[Image.Image, Path], str]] = {
+    "grey": lambda p, at: save(p.convert("L"), at),
+    "darker": lambda p, at: save(ImageEnhance.Brightness(p).enhance(0.6), at),
+    "lighter": lambda p, at: save(ImageEnhance.Brightness(p).enhance(1.5), at),
+    "flatter": lambda p, at: save(ImageEnhance.Contrast(p).enhance(0.5), at),
+    "harder": lambda p, at: save(ImageEnhance.Contrast(p).enhance(1.5), at),
+    "letterboxed": lambda p, at: save(ImageOps.pad(p, (320, 320), color="black"), at),
+    "letterboxed and saved": lambda p, at: save(ImageOps.pad(p, (320, 320), color=(122, 116, 104)), at, 60),
+    "bordered": lambda p, at: save(ImageOps.expand(p, 32, "red"), at),
+    "mirrored": lambda p, at: save(ImageOps.mirror(p), at),
+    "upside down": lambda p, at: save(ImageOps.flip(p), at),
+    **{
+        f"turned by {90 * turns}": lambda p, at, turns=turns: save(p.rotate(90 * turns, expand=True), at)
+        for turns in (1, 2, 3)
+    },
+    "15 % cut off": lambda p, at: save(p.crop((29, 7, 301, 211)), at),
+    "7.5 % from every side": lambda p, at: save(p.crop((24, 18, 296, 222)), at),
+    "bordered and mirrored": lambda p, at: save(ImageOps.mirror(ImageOps.expand(p, 20, "white")), at),
+    "quality 10": lambda p, at: save(p, at, 10),
+}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_what_pipelines_do_to_pictures_hides_no_copy_from_either_side(tmp_path: Path, name: str) -> None:
+    originals = [save(photograph(i), tmp_path / f"{i}.png") for i in range(8)]
+    copies = [CHANGED[name](photograph(i), tmp_path / f"copy-{i}.img") for i in range(8)]
+    for known, asked in ((originals, copies), (copies, originals)):
+        looks = list(KnownPictures(known, distance=10).find(asked))
+        assert [(look.row, look.known) for look in looks] == [(i, i) for i in range(8)]
+
+
+def test_the_second_pass_can_be_left_out(tmp_path: Path) -> None:
+    original, copy = photograph(1), ImageOps.mirror(photograph(1))
+    known, asked = [save(original, tmp_path / "a.png")], [save(copy, tmp_path / "b.png")]
+    assert len(list(KnownPictures(known, distance=10).find(asked))) == 1
+    assert list(KnownPictures(known, distance=10, changed=False).find(asked)) == []
+    pool, test = [problem("p", asked[0])], {"test": [problem("t", known[0])]}
+    assert len(list(find_overlaps(pool, against=test))) == 1  # type: ignore[arg-type]
+    assert list(find_overlaps(pool, against=test, options=FirewallOptions(changed=False))) == []  # type: ignore[arg-type]
+
+
+def test_an_even_border_is_found_on_each_side() -> None:
+    picture = Image.new("RGB", (200, 100), "white")
+    picture.paste(photograph(2).resize((150, 60)), (20, 10))
+    assert find_inside(picture) == (20, 10, 170, 70)
+    assert find_inside(photograph(2)) is None
+    assert find_inside(Image.new("RGB", (50, 50), "white")) is None
+
+
+def test_light_is_matched_by_what_is_neither_black_nor_white() -> None:
+    pixels = np.asarray(photograph(3, size=(128, 128)))
+    small = shrink(pixels, (0, UNITS, 0, UNITS))
+    for gain, offset in ((0.5, 60.0), (1.6, -40.0)):
+        lit = np.clip(gain * small + offset, 0, 255).astype(np.float32)
+        light, on_outer, apart = match_light(small, lit)
+        assert apart < 1
+        if gain > 1:
+            assert on_outer
+            assert (light.gain, light.offset) == pytest.approx((gain, offset), rel=0.02)
+    light, _, apart = match_light(small, np.repeat((small @ LUMA)[..., None], 3, axis=2))
+    assert light.grey
+    assert apart < 1
+
+
 def test_other_photographs_and_other_grids_are_left_alone(tmp_path: Path) -> None:
     photographs = [save(photograph(i), tmp_path / f"{i}.png") for i in range(30)]
     assert list(KnownPictures(photographs[:15], distance=10).find(photographs[15:])) == []
     grids = [save(grid(i), tmp_path / f"grid-{i}.png") for i in range(16)]
-    assert list(KnownPictures(grids[:8], distance=16).find(grids[8:])) == []
+    assert list(KnownPictures(grids[:8], distance=16, changed=False).find(grids[8:])) == []
+    for look in KnownPictures(grids[:8], distance=16).find(grids[8:]):  # a mirrored or turned grid is another one
+        marked = np.zeros((4, 4), bool)
+        marked.flat[8 + look.row] = True
+        turned = [np.rot90(side, turns) for side in (marked, marked[:, ::-1]) for turns in range(4)]
+        assert look.known in {int(np.flatnonzero(one)[0]) for one in turned}
     again = save(grid(3), tmp_path / "again.jpg", 70)
     assert [look.known for look in KnownPictures(grids[:8], distance=10).find([again])] == [3]
 

@@ -23,6 +23,10 @@ class FirewallOptions(Record):
     """
     perceptual: bool = True
     """Compare what pictures look like: copies saved again, scaled, or with a twentieth cut off."""
+    changed: bool = True
+    """Look also for copies that were framed or letterboxed, mirrored or turned by quarters, made lighter, darker or
+    grey, or of which up to 15 % of a side is cut off; read where `perceptual` is on.
+    """
     drawn: tuple[str, ...] = ("scene",)
     """Metadata fields that name the exact content of a drawn picture. Looks are not compared between two problems
     that both have one: drawn grids look alike, and `same` compares what they show.

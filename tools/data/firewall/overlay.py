@@ -23,6 +23,8 @@ STEPS = 8
 MEAN, LARGEST, RATIO, CORRELATION = 8.0, 72.0, 16.0, 0.8
 """Limits: mean difference and largest local difference in grey levels, their ratio (one level added to the mean),
 and correlation."""
+EVEN_RATIO, EVEN_CORRELATION = 6.0, 0.9
+"""Limits for a difference that is about as large everywhere: coarse saving, and light that cannot be matched wholly."""
 CLOSE, CONTRAST, SHARE, NOISE = 96, 48.0, 0.52, 8.0
 """For the closer look: cells; grey levels added to the contrast around a cell, of which its difference is a share; the
 largest share; how much more for every unit of the mean share. Scaling and saving change what lies on edges, and more
@@ -53,11 +55,14 @@ def average_matrix(low: int, high: int, cells: int, grid: int) -> NDArray[np.flo
     return np.asarray(share / share.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def lay_over(outer: NDArray[np.uint8], inner: NDArray[np.uint8], *, start: Box) -> Overlay:
+def lay_over(
+    outer: NDArray[np.uint8], inner: NDArray[np.uint8], *, start: Box, reach: int = REACH, even: float = MEAN
+) -> Overlay:
     """Fit the window of `outer` that `inner` shows, from `start` (top, bottom, left, right in 1/800); both are
-    uint8[n, n, 3].
+    uint8[n, n, 3]. `reach`: by how much a side may be cut; `even`: the mean
+    difference that is borne where it is about as large everywhere.
     """
-    box = _fit(_grey(outer), _grey(inner), box=start)
+    box = _fit(_grey(outer), _grey(inner), box=start, reach=reach)
     ours, theirs = _cells(outer, box, cells=FINE), _cells(inner, WHOLE, cells=FINE)
     local = _local_gap(ours - theirs)
     local = np.maximum(np.maximum(local[..., 0], local[..., 1]), local[..., 2])
@@ -65,18 +70,20 @@ def lay_over(outer: NDArray[np.uint8], inner: NDArray[np.uint8], *, start: Box) 
     one, other = ours - ours.mean(), theirs - theirs.mean()
     scale = float(np.sqrt(np.square(one).sum() * np.square(other).sum()))
     correlation = float((one * other).sum()) / scale if scale > 0 else 0.0
-    same = mean <= MEAN and largest <= LARGEST and largest <= RATIO * (mean + 1) and correlation >= CORRELATION
+    evenly = mean <= even and largest <= EVEN_RATIO * (mean + 1) and correlation >= EVEN_CORRELATION
+    borne = mean <= MEAN or evenly
+    same = borne and largest <= LARGEST and largest <= RATIO * (mean + 1) and correlation >= CORRELATION
     return Overlay(same, mean, largest, correlation, box)
 
 
-def agree_closely(outer: NDArray[np.uint8], inner: NDArray[np.uint8], *, box: Box) -> bool:
+def agree_closely(outer: NDArray[np.uint8], inner: NDArray[np.uint8], *, box: Box, noise: float = NOISE) -> bool:
     """The second look at pictures that `lay_over` took for one, from larger thumbnails: uint8[n, n, 3] each."""
     ours, theirs = _cells(outer, box, cells=CLOSE), _cells(inner, WHOLE, cells=CLOSE)
     edged = np.pad(theirs, ((1, 1), (1, 1), (0, 0)), mode="edge")
     around = [edged[i : i + CLOSE, j : j + CLOSE] for i in range(3) for j in range(3)]
     contrast = np.max(around, axis=0) - np.min(around, axis=0)
     shares = _local_gap(ours - theirs) / (CONTRAST + contrast[:-1, :-1])
-    return bool(shares.max() <= SHARE + NOISE * shares.mean())
+    return bool(shares.max() <= SHARE + noise * shares.mean())
 
 
 def _local_gap(gap: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -96,7 +103,7 @@ def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(pixels.astype(np.float32) @ np.full(3, 1 / 3, np.float32), dtype=np.float32)
 
 
-def _fit(outer: NDArray[np.float32], inner: NDArray[np.float32], *, box: Box) -> Box:
+def _fit(outer: NDArray[np.float32], inner: NDArray[np.float32], *, box: Box, reach: int) -> Box:
     """Gauss-Newton on the four sides, in 32 x 32 cells; the best of the boxes it came by."""
     grid = len(outer)
     whole = average_matrix(0, UNITS, COARSE, grid)
@@ -120,8 +127,8 @@ def _fit(outer: NDArray[np.float32], inner: NDArray[np.float32], *, box: Box) ->
         square = slopes @ slopes.T + np.eye(4, dtype=np.float32) * 1e-3
         move = np.linalg.solve(square, slopes @ gap.ravel())
         top, bottom, left, right = (round(side + float(by)) for side, by in zip(box, move, strict=True))
-        low, high = UNITS - REACH, UNITS
-        box = (_clamp(top, 0, REACH), _clamp(bottom, low, high), _clamp(left, 0, REACH), _clamp(right, low, high))
+        low, high = UNITS - reach, UNITS
+        box = (_clamp(top, 0, reach), _clamp(bottom, low, high), _clamp(left, 0, reach), _clamp(right, low, high))
     return best
 
 

@@ -118,7 +118,9 @@ class SameLook:
 
             paths = [path for path, _ in shown]
             workers = min(os.cpu_count() or 1, 8)
-            self._known[drawn] = KnownPictures(paths, distance=self._options.distance, workers=workers)
+            self._known[drawn] = KnownPictures(
+                paths, distance=self._options.distance, workers=workers, changed=self._options.changed
+            )
         names = list(asked)
         for look in self._known[drawn].find([asked[name] for name in names]):
             self._looks[names[look.row], drawn] = shown[look.known][1], look.score
