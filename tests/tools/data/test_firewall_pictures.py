@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from errata.tools.data.firewall import FirewallOptions, find_overlaps
 from errata.tools.data.firewall.changed import LUMA, match_light, shrink
 from errata.tools.data.firewall.overlay import UNITS, average_matrix, lay_over
-from errata.tools.data.firewall.pictures import KnownPictures, find_inside, hash_thumbnails, read_thumbnail
+from errata.tools.data.firewall.pictures import KnownPictures, hash_thumbnails
+from errata.tools.data.firewall.thumbnails import find_inside, read_thumbnail
 from errata.tools.errors import OperatorError
 from errata.tools.records import ImageRef, Problem
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from errata.tools.data.firewall.overlay import UNITS, Box, agree_closely, average_matrix, lay_over
-from errata.tools.data.firewall.pictures import LARGE, Hashes, Pixels, Views, hash_windows, read_image
+from errata.tools.data.firewall.thumbnails import LARGE, Hashes, Pixels, Views, hash_windows, read_image
 
 N = TypeVar("N", bound=np.generic)
 POSITIONS = 8
