@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from errata.tools.data.firewall.overlay import UNITS, Box, agree_closely, average_matrix, lay_over
+from errata.tools.data.firewall.overlay import MEAN, NOISE, UNITS, Box, agree_closely, average_matrix, lay_over
 from errata.tools.data.firewall.thumbnails import LARGE, Hashes, Pixels, Views, hash_windows, read_image
 
 N = TypeVar("N", bound=np.generic)
@@ -84,6 +84,11 @@ class View(NamedTuple):
     """-1 for the whole, else a place in CROPS."""
     known_is_outer: bool
 
+    @property
+    def is_upright(self) -> bool:
+        """Whether both are whole and lie as they are."""
+        return not (self.position or self.bare or self.our_bare) and self.window < 0
+
 
 class HashRow(NamedTuple):
     """Hashes of the known pictures in one view, and what of a picture they are held against."""
@@ -118,10 +123,9 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 PLAIN = Light(1.0, 0.0, grey=False)
 BRIGHT = (Light(1.45, 0.0, grey=False), Light(1.5, -64.0, grey=False))
 """Lights in which much turns white or black: known pictures are also hashed in them."""
-NOISY = 11.0
-"""Allowance of the closer look for noise: coarse saving."""
-EVENLY = 20.0
-"""Mean difference that is borne where it is as large everywhere."""
+STRICT, UPRIGHT_LIMITS, LOOSE = (MEAN, NOISE), (14.0, 9.5), (20.0, 14.0)
+"""Mean difference that is borne where it is as large everywhere, and the closer look's allowance for noise: of pictures
+that lie otherwise, of such as were only saved coarsely, and of such whose light was matched."""
 
 
 def place(pixels: NDArray[N], position: int) -> NDArray[N]:
@@ -232,8 +236,9 @@ class ChangedCopies:
         ours = read_lit(path, bare=view.our_bare, light=PLAIN if lit else light)
         outer, inner = (known, ours) if view.known_is_outer else (ours, known)
         start = WHOLE if view.window < 0 else CROPS[view.window]
-        overlay = lay_over(halve(outer), halve(inner), start=start, reach=REACH, even=EVENLY)
-        if not overlay.same or not agree_closely(outer, inner, box=overlay.box, noise=NOISY):
+        even, noise = LOOSE if light != PLAIN else UPRIGHT_LIMITS if view.is_upright else STRICT
+        overlay = lay_over(halve(outer), halve(inner), start=start, reach=REACH, even=even)
+        if not overlay.same or not agree_closely(outer, inner, box=overlay.box, noise=noise):
             return None
         return round(overlay.correlation, 4)
 
