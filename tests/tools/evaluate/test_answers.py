@@ -178,6 +178,11 @@ def test_thoughts_never_reach_behind_the_text(response: str) -> None:
     assert parted.finished or parted.said_from == len(response)
 
 
+def test_a_mark_that_opens_behind_the_answer_takes_nothing_away() -> None:
+    assert parse_answer("The answer is B.<think>", letters=("A", "B")).answer == "B"
+    assert not part_thought("The answer is B.<think> or").finished
+
+
 def test_what_a_prompt_opens_is_known() -> None:
     assert opened_thought("<|im_start|>assistant\n<think>\n") == "<think>"
     assert opened_thought("<|im_start|>assistant\n<think>\n\n</think>\n\n") == ""
