@@ -46,7 +46,7 @@ _OTHERS = (
     r"(?:정답|답|최종\s*답)(?:은|는|이)?",
 )
 _FILLER = (
-    r"(?:[\s:*_`\"'“”‘’$=>#~\-–—]|\b(?:therefore|thus|hence|most|likely|probably|definitely|clearly|indeed|simply|still|the|"
+    r"(?:[\s:*_`\"'“”‘’$=>#~\]\-–—]|\b(?:therefore|thus|hence|most|likely|probably|definitely|clearly|indeed|simply|still|the|"
     r"option|choice|letter|answer|also|donc|la|le|el|lettre|letra|opción|option|lettera|opzione|Buchstabe|Option|литера|буква|вариант|"
     r"to|jest|adalah|là|pilihan|phương\s+án|это)\b|选项|選項|選択肢|\\(?:boxed|text|textbf|mathrm|mathbf)\b|\\[(\[]|[{(\[<]){0,40}"
 )
@@ -71,7 +71,8 @@ EXPLICIT = _compile(
         rf"(?im:\banswer[*_#:\s]{{0,40}}\n[\s*_(\[]{{0,40}}){LETTER}(?m:[\s*_)\].]*$)",
         rf"\\boxed\s*\{{\s*(?:\\(?:text|textbf|mathrm|mathbf)\s*\{{)?\s*(?i:option\s+)?[(\[]?{LETTER}"
         r"(?:[)\]]?\s*\}|[).:\]]\s*[^{}\n]*\})",
-        rf"(?<![^\W_])(?<!['’]){CAPITAL}[)\]\"*.]*\s+(?:is|would\s+be)\s+(?:the\s+)?(?:correct|right|best)\s+{_NOUN}\b",
+        rf"(?<![^\W_])(?<!['’]){CAPITAL}[)\]\"*.]*\s+(?:is|would\s+be)\s+"
+        rf"(?:(?:the\s+)?(?:correct|right|best)\s+{_NOUN}|(?:the|my)\s+(?:final\s+)?answer)\b",
         rf"(?i:\b{_NOUN})\s+[(\[\"*]*{CAPITAL}[)\]\"*]*\s+is\s+(?:correct|right|the\s+(?:correct|right|best|answer))\b",
         rf"[(\[]{CAPITAL}[)\]]\s+is\s+(?:correct|right|the\s+(?:correct|right|best|answer))\b",
         rf"[\"'](?i:answer|choice|option|final_answer|correct_option|letter)[\"']\s*:\s*[\"'(\[]*{LETTER}",
@@ -92,7 +93,7 @@ CORRECTED = _compile(
         # "not A; it's B", "not A but B"; what was given up stands before, what is meant behind
         rf"(?i:\b(?:not|isn['’]t))\s+(?i:option\s+|choice\s+)?[(\[\"*]*[A-Z][)\]\"*]*\s*[,;:.–—-]*\s*"
         rf"(?i:\b{_AGAIN}\s+)+(?i:option\s+|choice\s+)?[(\[\"*]*{CAPITAL}",
-        rf"(?i:\b(?:not|isn['’]t))\s+(?i:option\s+|choice\s+)?[(\[\"*]*[A-Z][)\]\"*]*\s*[,;–—-]+\s*[(\[\"*]*{CAPITAL}[)\]\"*.!]*\s*\Z",
+        rf"(?i:\b(?:not|isn['’]t))\s+(?i:option\s+|choice\s+)?[(\[\"*]*[A-Z][)\]\"*]*\s*[,;.–—-]+\s*[(\[\"*]*{CAPITAL}[)\]\"*.!]*\s*\Z",
         # "A, no, B", "A... wait, actually B"
         rf"(?i:\b(?:no|wait|actually|correction|sorry|oops|scratch\s+that|i\s+mean|make\s+that|rather|hmm))\b[,.:!…\s–—-]+"
         rf"(?:(?i:\b(?:no|wait|actually|correction|sorry|i\s+mean|{_AGAIN[3:-1]}))[,.:!…\s–—-]+){{0,6}}[(\[\"*]*{CAPITAL}[)\]\"*]*\s*(?=[.,;!]|\Z)",
@@ -109,7 +110,7 @@ CHOSEN = _compile(
 )
 _OPENING = (
     r"(?:(?:so|thus|therefore|hence|then|ok|okay|well|finally|overall|clearly|in\s+(?:conclusion|summary|short)|i\s+think|i\s+believe|"
-    r"it|it['’]s|its|that|that['’]s|this|is|must|should|would|will|be|the|correct|right|best|final|my|answer|option|choice|letter|"
+    r"which|it|it['’]s|its|that|that['’]s|this|is|must|should|would|will|be|the|correct|right|best|final|my|answer|option|choice|letter|"
     r"response|solution|definitely|probably|likely|most|has|to|result|selected|correct_option|conclusion|got|guess|i['’]d|say)\b[\s,:*_=>#-]*)"
 )
 BARE = _compile(
@@ -118,6 +119,7 @@ BARE = _compile(
         rf"\A\s*[(\[*]*{CAPITAL}[)\].:*]+[ \t]+[^\n]*\Z",
         rf"(?i:(?:\A|\n|[.!?;:…,]\s|[.!?]\n)[\s*_(\[\"'>#-]{{0,20}}{_OPENING}{{1,10}})[(\[\"'*_`$]*{CAPITAL}[)\].\"'*_`$!]*\s*\Z",
         rf"\A\s*[(\[*]*{CAPITAL}[)\].:*]*[ \t]*\n",
+        r"\A\s*[(\[*]*(?P<letter>[A-Z])[)\]*]*\s*(?:选项|選項|项|項)[.]?\s*\Z",
         rf"\A\s*[(\[*]*{CAPITAL}[)\].:*]+[ \t]+(?![^\n]*\n\s*[(\[*]*[A-Z][)\].:])",
         rf"\A\s*(?i:{_NOUN}|letter)\s+[(\[*]*{CAPITAL}",
         rf"\A\s*{CAPITAL}\s*[,–—-]\s+(?i:because|since|as|the|it)\b",

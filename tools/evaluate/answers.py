@@ -60,7 +60,7 @@ class ParsedAnswer(NamedTuple):
 _NOTHING = ParsedAnswer(None, None)
 _REACH = 100
 """How many characters around a match are looked at for a negation."""
-_SHORT, _LINE = 2, 40
+_SHORT, _LINE = 2, 100
 """A response of at most so many times the length of its options, or of so many characters, is read for the only option
 that stands in it."""
 _FOLLOWERS = frozenset(["because", "since", "as", "and", "so", "which", "given", "due", "for"])

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 
 _DENIED = re.compile(
-    r"(?:\bnot|n['’]t|\bnever|\bno|\bneither|\bnor|\bwithout|\brather\s+than|不|没有|非)\s*(?:[\w-]+\s+){0,2}\Z", re.I
+    r"(?:\bnot|n['’]t|\bnever|\bno|\bneither|\bnor|\bwithout|\brather\s+than|不|没有|非)\s*(?:(?!but\b)[\w-]+\s+){0,2}\Z",
+    re.I,
 )
 _JOINED = re.compile(r"\b(?:or|and)\b|/|&")
 _MARKUP = re.compile(r"\\(?:boxed|text|textbf|mathrm|mathbf)\s*\{([^{}]*)\}")
@@ -57,12 +58,10 @@ def find_only(text: str, choices: Sequence[str]) -> int | None:
     spots = {i: _spots(option, said) for i, option in enumerate(options) if option}
     found = {i: places for i, places in spots.items() if places}
     kept = [i for i in found if not any(j != i and _covers(j, i, found, options) for j in found)]
-    if len(kept) != 1 or len({options[i] for i in kept}) != len(kept):
+    meant = [i for i in kept if not any(_DENIED.search(said[:place]) for place in found[i])]
+    if len(meant) != 1 or options.count(options[meant[0]]) > 1:
         return None
-    only = kept[0]
-    if options.count(options[only]) > 1 or any(_DENIED.search(said[:place]) for place in found[only]):
-        return None
-    return only
+    return meant[0]
 
 
 def _spots(option: str, text: str) -> list[int]:
